@@ -1,0 +1,16 @@
+.PHONY: run test race check ci bench
+
+run: ## the platform with ten simulated people, on http://localhost:8080
+	go run ./examples/speeddating -bots 10
+
+test: ## every test, with the race detector
+	go test -race -shuffle=on -timeout 20m ./...
+
+check: ## formatting, vet, staticcheck, tidy modules, other systems
+	bash .ci/check.sh
+
+ci: ## what CI runs: installs what is missing, then check and test
+	bash .ci/run
+
+bench: ## our own benchmarks; the comparison with peers is in internal/bench
+	go test -run '^$$' -bench . ./lru ./connmgr ./memmgr ./compress ./presence ./signaling
