@@ -164,11 +164,13 @@ type Report struct {
 	At     time.Time `json:"at"`
 }
 
-// PendingChat is a line of a running call on its way to the store.
-type PendingChat struct {
-	RoomID string
-	Seq    int
-	Line   ChatLine
+// Pending is what was said in a running call and is on its way to the store:
+// a line of chat, or handles.
+type Pending struct {
+	RoomID  string
+	Seq     int
+	Chat    *ChatLine     `json:",omitempty"`
+	Socials *SocialShared `json:",omitempty"`
 }
 
 // What a Store answers besides its own faults.
@@ -195,9 +197,10 @@ type Store interface {
 	SetSelfie(ctx context.Context, id UserID, m Media) error
 	Media(ctx context.Context, id string) (Media, error)
 
-	// LinkAccount gives id an e-mail address and a password and prolongs s.
-	// ErrConflict: the address is taken, or id has one.
-	LinkAccount(ctx context.Context, id UserID, email string, password []byte, s Session) error
+	// LinkAccount gives s.User an e-mail address and a password, and puts s in the
+	// place of the session old. ErrConflict: the address is taken, or the user
+	// has one. ErrNotFound: old has ended.
+	LinkAccount(ctx context.Context, old TokenHash, s Session, email string, password []byte) error
 	Credentials(ctx context.Context, email string) (id UserID, password []byte, err error)
 
 	Session(ctx context.Context, hash TokenHash) (Session, error)
@@ -226,9 +229,9 @@ type Store interface {
 	// StartCall makes the call durable. ErrBusy when a member is in one: the
 	// store's constraint holds that, also among several servers.
 	StartCall(ctx context.Context, c Call) error
-	// AddChat keeps lines of running calls, all in one statement. Lines of a
-	// call that has ended are dropped.
-	AddChat(ctx context.Context, lines []PendingChat) error
+	// AddChat keeps what was said in running calls, all in one statement. What
+	// belongs to a call that has ended is dropped.
+	AddChat(ctx context.Context, said []Pending) error
 	// EndCall removes the call and, if it counts, writes both histories, both
 	// totals and the cooldown. ErrNotFound: it has ended before.
 	EndCall(ctx context.Context, c EndedCall) (map[UserID]Totals, error)
@@ -248,6 +251,8 @@ type Store interface {
 	SweepSessions(ctx context.Context, now time.Time, limit int) (int, error)
 	SweepCooldowns(ctx context.Context, now time.Time, limit int) (int, error)
 	SweepIntros(ctx context.Context, now time.Time, limit int) (int, error)
+	// SweepNodes forgets nodes that died before then and own no call.
+	SweepNodes(ctx context.Context, before time.Time, limit int) (int, error)
 	// ArchiveHistory moves what ended before then to the archive, in one
 	// transaction.
 	ArchiveHistory(ctx context.Context, before time.Time, limit int) (int, error)
@@ -260,6 +265,7 @@ type Orphan struct {
 	Call
 	LastBeat time.Time // zero: the owner never said that it lives
 	Chat     []ChatLine
+	Socials  []SocialShared
 }
 
 // StoreStats are the figures of a Store.

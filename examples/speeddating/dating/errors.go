@@ -11,7 +11,7 @@ const (
 	Invalid         Code = "invalid"          // 400: a field is missing, too long or of the wrong shape
 	InvalidTarget   Code = "invalid_target"   // 400: nobody, or oneself
 	InvalidDuration Code = "invalid_duration" // 400: not 60 to 1800 seconds
-	Unauthorized    Code = "unauthorized"     // 401: no such session, or a wrong password
+	Unauthenticated Code = "unauthenticated"  // 401: no such session, or a wrong password
 	Forbidden       Code = "forbidden"        // 403: not the callee, not a member, not talked with
 	UnderReview     Code = "under_review"     // 403: reported, waiting for an admin
 	Banned          Code = "banned"           // 403: an admin decided so
@@ -22,7 +22,7 @@ const (
 	Cooldown        Code = "cooldown"         // 409: met a short while ago
 	Conflict        Code = "conflict"         // 409: e-mail taken, already an account, already reported
 	TooMany         Code = "too_many"         // 429: over a rate or a count
-	Overloaded      Code = "overloaded"       // 503: a bound of this server is reached
+	Overloaded      Code = "busy_server"      // 503: a bound of this server is reached
 	Draining        Code = "draining"         // 503: this server is going away
 	Unavailable     Code = "unavailable"      // 503: the database or the bus does not answer
 )

@@ -40,7 +40,7 @@ const (
 	CallRescindedKind      = "call:rescinded"      // → *InviteOutcome, to both
 	CallExpiredKind        = "call:expired"        // → *InviteOutcome, to both
 	CallWaitExtendedKind   = "call:wait-extended"  // → *InviteOutcome, to both
-	CallStartKind          = "call:start"          // → *CallStart, to every socket of both
+	CallStartKind          = "call:start"          // → *CallStart, to each socket of both by itself
 	ChatKind               = "room:chat"           // → *ChatLine, to the call's sockets
 	SocialSharedKind       = "room:socialShared"   // → *SocialShared, to the call's sockets
 	PeerAwayKind           = "peer:away"           // → *PeerState, to the other's socket in the call
@@ -99,15 +99,17 @@ type InviteOutcome struct {
 // call:invite, and hello's invite.
 type InviteView struct {
 	InviteID         string    `json:"inviteId"`
-	Role             string    `json:"role"` // caller or callee
-	Peer             Card      `json:"peer"`
+	FromUser         *Card     `json:"fromUser,omitempty"` // for the callee
+	ToUser           *Card     `json:"toUser,omitempty"`   // for the caller
+	Outgoing         bool      `json:"outgoing,omitempty"` // this is the caller's
 	RequestedSeconds int       `json:"requestedSeconds"`
 	ExpiresAt        time.Time `json:"expiresAt"`
 	ExtensionsLeft   int       `json:"extensionsLeft"`
 }
 
-// CallStart tells a member that the call has begun. Members of the signaling
-// room are Event.To and Peer.UserID; the initiator is the one with IsInitiator.
+// CallStart tells a member that the call has begun. It comes to each socket by
+// itself. Members of the signaling room are Event.To and Peer.UserID; the
+// initiator is the one with IsInitiator.
 type CallStart struct {
 	RoomID        string    `json:"roomId"`
 	AgreedSeconds int       `json:"agreedSeconds"`
@@ -117,8 +119,8 @@ type CallStart struct {
 	Here          bool      `json:"here"` // this socket takes part
 	Peer          Card      `json:"peer"`
 
-	// Socket is the one that takes part, for the web layer: Here is true on
-	// exactly that one.
+	// Socket is the one that takes part. It travels between nodes and is empty
+	// when an event is delivered.
 	Socket string `json:"socket,omitempty"`
 }
 
@@ -146,7 +148,7 @@ type PeerState struct {
 }
 
 // Finalized tells that a call is over. Reason is ended, time, disconnected,
-// review, shutdown or recovered.
+// review or restart.
 type Finalized struct {
 	RoomID          string `json:"roomId"`
 	DurationSeconds int    `json:"durationSeconds"`
@@ -166,7 +168,7 @@ type Invalidated struct {
 // CallView is a call as one of its two sees it on coming back: hello's call,
 // and the answer to call:resume.
 type CallView struct {
-	Call    CallStart      `json:"call"`
+	CallStart
 	Chat    []ChatLine     `json:"chat"`
 	Socials []SocialShared `json:"socials,omitempty"`
 }

@@ -81,13 +81,14 @@ type Credential struct {
 // SignUp makes a guest. Invalid: name or gender; NotFound: the introduction.
 func (p *Platform) SignUp(ctx context.Context, n Newcomer) (Credential, error) { panic("soon") }
 
-// Link makes the guest of s an account and prolongs s. Invalid, Conflict, TooMany.
-func (p *Platform) Link(ctx context.Context, s Session, email, password string) (expires time.Time, err error) {
+// Link makes the guest of s an account. The credential takes the place of s,
+// whose sockets stay open. Invalid, Conflict, TooMany.
+func (p *Platform) Link(ctx context.Context, s Session, email, password string) (Credential, error) {
 	panic("soon")
 }
 
 // Login starts a session and ends the account's older ones; their sockets get
-// session:invalidated. Unauthorized, TooMany.
+// session:invalidated. Unauthenticated, TooMany.
 func (p *Platform) Login(ctx context.Context, email, password string) (Credential, error) {
 	panic("soon")
 }
@@ -95,7 +96,7 @@ func (p *Platform) Login(ctx context.Context, email, password string) (Credentia
 // Logout ends s; its sockets get session:invalidated.
 func (p *Platform) Logout(ctx context.Context, s Session) error { panic("soon") }
 
-// Authenticate gives the session of a token. Unauthorized if there is none or it is over.
+// Authenticate gives the session of a token. Unauthenticated if there is none or it is over.
 func (p *Platform) Authenticate(ctx context.Context, token string) (Session, error) { panic("soon") }
 
 // Metrics are a person's talk so far.
@@ -107,15 +108,15 @@ type Metrics struct {
 
 // Profile is a person as they see themselves.
 type Profile struct {
-	UserID    UserID    `json:"userId"`
-	Name      string    `json:"name"`
-	Gender    string    `json:"gender"`
-	SelfieURL string    `json:"selfieUrl,omitempty"`
-	Socials   Socials   `json:"socials"`
-	Email     string    `json:"email,omitempty"`
-	Account   bool      `json:"account"`
-	CreatedAt time.Time `json:"createdAt"`
-	Metrics   Metrics   `json:"metrics"`
+	UserID      UserID    `json:"userId"`
+	Name        string    `json:"name"`
+	Gender      string    `json:"gender"`
+	SelfieURL   string    `json:"selfieUrl,omitempty"`
+	Socials     Socials   `json:"socials"`
+	Email       string    `json:"email,omitempty"`
+	UnderReview bool      `json:"underReview"`
+	CreatedAt   time.Time `json:"createdAt"`
+	Metrics     Metrics   `json:"metrics"`
 }
 
 // ProfileChange is what PUT /user/me changes; nil leaves a field as it is.
@@ -169,8 +170,8 @@ func (p *Platform) Decide(ctx context.Context, about UserID, s Standing) error {
 
 // HistoryView is a page of a history.
 type HistoryView struct {
-	Entries []HistoryEntry `json:"entries"`
-	Cursor  string         `json:"cursor,omitempty"` // empty at the end
+	Calls  []HistoryEntry `json:"calls"`
+	Cursor string         `json:"cursor,omitempty"` // empty at the end
 }
 
 // History gives a page, newest first, live and archived alike. Invalid: the cursor.
