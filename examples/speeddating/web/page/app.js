@@ -1,0 +1,284 @@
+// The page: which screen is open, who is looking, and how it stands with the
+// connection. The screens are in files of their own; messages come by socket.js.
+
+import { $, $$, alarm, busy, say, show, toast } from './dom.js'
+import { api } from './api.js'
+import * as call from './call.js'
+import * as history from './history.js'
+import * as invite from './invite.js'
+import * as me from './me.js'
+import * as picture from './picture.js'
+import * as queue from './queue.js'
+import * as report from './report.js'
+import * as settings from './settings.js'
+import { socket } from './socket.js'
+import { fault, plural } from './words.js'
+
+const introCode = new URLSearchParams(location.search).get('intro') ?? ''
+let liveTimer = 0
+
+// ── beginning ─────────────────────────────────────────────────────────────
+
+async function boot() {
+  try {
+    enter(await me.load())
+  } catch (err) {
+    if (err.status === 401) return landing()
+    if (err.code === 'under_review' || err.code === 'banned') return underReview(err.code)
+    stopped(err.status === 0 ? 'No connection' : 'One moment, please',
+      err.status === 503 ? 'It is very full here, or the server is being restarted. Please try again in a moment.' : fault(err),
+      'Try again', boot)
+  }
+}
+
+function landing() {
+  leaveAll()
+  show('landing')
+  $('#to-login').hidden = false
+  document.title = 'Evenings'
+  live()
+  liveTimer = setInterval(live, 15000)
+  if (introCode) introduced()
+}
+
+async function live() {
+  try {
+    const { onlineUsers: n, activeCalls: talks } = await api.live()
+    $('#here').hidden = n === 0
+    $('#here span').textContent = `${plural(n, 'person is', 'people are')} here` + (talks ? `, ${plural(talks, 'conversation')} going on` : ' right now')
+  } catch {
+    $('#here').hidden = true
+  }
+}
+
+async function introduced() {
+  const box = $('#introduced')
+  try {
+    const to = await api.intro(introCode)
+    const by = to.name ?? to.by?.name
+    const whom = to.to?.name
+    box.textContent = whom && whom !== by ? `${by} would like you to meet ${whom}.` : `${by} has invited you. You will be introduced to each other.`
+  } catch {
+    box.textContent = 'This invitation link is not valid any more. You are welcome without it.'
+  }
+  box.hidden = false
+}
+
+function enter(profile) {
+  clearInterval(liveTimer)
+  $('#to-login').hidden = true
+  $('#tabs').hidden = false
+  $('#state').hidden = false
+  if (introCode) window.history.replaceState(null, '', location.pathname + location.hash)
+  socket.open()
+  if (!profile.selfieUrl && profile.fresh) picture.choose(() => go('people'))
+  else route()
+}
+
+function leaveAll() {
+  clearInterval(liveTimer)
+  call.drop()
+  invite.settle()
+  picture.stop()
+  socket.close()
+  queue.clear()
+  me.set(null)
+  $('#tabs').hidden = true
+  $('#state').hidden = true
+  $('#to-login').hidden = true
+  notice('')
+  for (const d of $$('dialog[open]')) d.close()
+}
+
+// ── where one is ──────────────────────────────────────────────────────────
+
+const places = ['people', 'history', 'settings']
+
+function go(place) {
+  if (location.hash === `#${place}`) route()
+  else location.hash = place
+}
+
+function route() {
+  if (!me.me() || call.active()) return
+  const hash = location.hash.slice(1)
+  const place = places.includes(hash) ? hash : 'people'
+  for (const a of $$('#tabs a')) {
+    if (a.hash === `#${place}`) a.setAttribute('aria-current', 'page')
+    else a.removeAttribute('aria-current')
+  }
+  picture.stop()
+  if (place === 'history') history.refresh()
+  document.title = { people: 'Evenings', history: 'Your conversations · Evenings', settings: 'You · Evenings' }[place]
+  show(place)
+}
+
+/** stopped is a screen that says why there is nothing else, and what to do. */
+function stopped(title, text, action, act, second, secondAct) {
+  $('#stopped-title').textContent = title
+  $('#stopped-text').textContent = text
+  $('#stopped-action').textContent = action
+  $('#stopped-action').onclick = () => busy($('#stopped-action'), async () => act())
+  $('#stopped-second').hidden = !second
+  $('#stopped-second').textContent = second ?? ''
+  $('#stopped-second').onclick = secondAct ?? null
+  show('stopped')
+  document.title = `${title} · Evenings`
+  alarm(`${title}. ${text}`)
+}
+
+function underReview(code) {
+  leaveAll()
+  stopped(code === 'banned' ? 'Your place has been closed' : 'Your place is under review',
+    code === 'banned' ? 'Somebody has looked at the reports about you and decided so.'
+      : 'Several people have reported you. Somebody will look at it; until then nobody is shown to you, and you to nobody.',
+    'Look again', () => location.reload(), 'Log out', async () => { await api.logout().catch(() => {}); landing() })
+}
+
+function sessionOver(reason) {
+  leaveAll()
+  stopped('This session has ended',
+    reason === 'logout' ? 'You have logged out.' : 'You have logged in somewhere else, or your time as a guest is over.',
+    'Log in', () => { leaveAll(); show('login') }, 'Come in as somebody new', landing)
+}
+
+// ── the connection, in words ──────────────────────────────────────────────
+
+let why = ''
+let noticeAct = null
+
+function notice(text, action, act) {
+  $('#notice').hidden = !text
+  $('#notice-text').textContent = text
+  $('#notice-action').hidden = !action
+  $('#notice-action').textContent = action ?? ''
+  noticeAct = act
+}
+
+// The socket's own states: connecting, open, waiting {seconds, attempt,
+// wasOpen, code}, closed {code, reason}.
+function connection(state, info = {}) {
+  const words = { connecting: 'Connecting…', open: 'Connected', waiting: 'Reconnecting…', closed: 'Not connected' }[state] ?? ''
+  $('#state').dataset.state = state
+  $('#state-text').textContent = words
+  call.connectionChanged()
+  clearInterval(countdown)
+  if (state === 'open') {
+    if (!$('#notice').hidden) say('Connected again.')
+    why = ''
+    return elsewhere(other)
+  }
+  if (state === 'waiting') return waiting(info)
+  if (state === 'closed') return closed(info)
+}
+
+let countdown = 0
+function waiting({ seconds = 1, attempt = 1, code = 0 }) {
+  const at = Date.now() + seconds * 1000
+  if (code === 1013) why = 'All places are taken at the moment.'
+  else if (code === 1001 || code === 1012) why = 'The server is being restarted.'
+  const tell = () => {
+    const left = Math.ceil((at - Date.now()) / 1000)
+    notice(`${why || 'The connection is lost.'} ${left > 0 ? `Trying again in ${plural(left, 'second')}.` : 'Trying again…'}`, 'Try now', () => socket.retry())
+  }
+  tell()
+  if (attempt === 1 || attempt % 4 === 0) alarm(`${why || 'The connection is lost.'} Trying to reconnect.`)
+  countdown = setInterval(tell, 500)
+  diagnose()
+}
+
+// A browser does not show scripts why a WebSocket was refused, so ask by HTTP.
+async function diagnose() {
+  try {
+    await api.me()
+    await api.ready()
+  } catch (err) {
+    if (err.status === 401) return sessionOver()
+    if (err.code === 'under_review' || err.code === 'banned') return underReview(err.code)
+    why = { 0: 'The server cannot be reached.', 503: 'The server is full or being restarted.', 429: 'That was a little too often.' }[err.status] ?? why
+  }
+}
+
+function closed({ code, reason }) {
+  if (code === 4002) return sessionOver(reason)
+  if (code === 4003) return underReview()
+  if (code === 4001) {
+    leaveCall()
+    return stopped('Open in another window', 'Evenings is open in more windows than we can serve for one person, so this one was closed.',
+      'Use it here', () => location.reload())
+  }
+  stopped('The connection was closed', 'The server closed this connection and will not take it up again by itself.', 'Start again', () => location.reload())
+}
+
+function leaveCall() {
+  call.drop()
+  invite.settle()
+}
+
+let other = null
+function elsewhere(theirs) {
+  other = theirs
+  if (!theirs) return notice('')
+  notice(`You are in a call with ${theirs.peer.name} in another window.`, 'Continue here', () => call.rejoin(theirs.roomId))
+}
+
+async function hello(h) {
+  call.restore(h.call, h.resumed)
+  if (h.resumed) return
+  invite.restore(h.invite)
+  if (!h.call && !call.active()) await queue.join().catch((err) => toast(fault(err), true))
+}
+
+// ── wiring ────────────────────────────────────────────────────────────────
+
+socket.on('state', connection)
+socket.on('hello', hello)
+socket.on('metrics:update', (m) => { if (me.me()) me.set({ ...me.me(), metrics: { ...me.me().metrics, ...m } }) })
+socket.on('account:review', () => underReview())
+socket.on('session:invalidated', ({ reason }) => sessionOver(reason))
+
+call.start({
+  elsewhereChanged: elsewhere,
+  done: () => { go('people'); queue.join().catch((err) => toast(fault(err), true)) },
+})
+queue.start(invite.ask)
+invite.start()
+picture.start()
+history.start()
+report.start()
+settings.start({
+  loggedOut: landing,
+  toLogin: () => { leaveAll(); show('login') },
+  toSettings: () => { show('loading'); route() },
+})
+
+$('#notice-action').addEventListener('click', () => noticeAct?.())
+$('#to-login').addEventListener('click', () => { clearInterval(liveTimer); $('#to-login').hidden = true; show('login') })
+$('#login-back').addEventListener('click', boot)
+addEventListener('hashchange', route)
+addEventListener('online', () => socket.retry())
+
+settings.submit($('#signup'), async () => {
+  const form = $('#signup').elements
+  const name = form.name.value.trim()
+  if (!name) {
+    form.name.focus()
+    throw new Error('Please write the name that others will see.')
+  }
+  try {
+    await api.guest(name, form.gender.value, introCode)
+  } catch (err) {
+    if (!introCode || err.code !== 'not_found') throw err
+    await api.guest(name, form.gender.value, '') // the link is old; one is welcome without it
+  }
+  enter({ ...(await me.load()), fresh: true })
+})
+
+settings.submit($('#login'), async () => {
+  const form = $('#login').elements
+  await api.login(form.email.value.trim(), form.password.value)
+  form.password.value = ''
+  enter(await me.load())
+}, { unauthorized: 'E-mail and password do not fit together.', unauthenticated: 'E-mail and password do not fit together.' })
+
+boot()
