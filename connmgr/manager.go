@@ -333,8 +333,10 @@ func (m *Manager) refusalLocked(what Limit, limit int, wait time.Duration, err e
 }
 
 func (m *Manager) refused(e *LimitError, req Request) error {
-	m.opt.Logger.Debug("connmgr: refused",
-		slog.String("limit", e.What.String()), slog.String("user", req.User), slog.Any("addr", req.Addr))
+	if m.opt.Logger.Enabled(context.Background(), slog.LevelDebug) {
+		m.opt.Logger.Debug("connmgr: refused",
+			slog.String("limit", e.What.String()), slog.String("user", req.User), slog.Any("addr", req.Addr))
+	}
 	return e
 }
 

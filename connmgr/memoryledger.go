@@ -47,6 +47,14 @@ func NewMemoryLedger(maxHolds int) (*MemoryLedger, error) {
 	}, nil
 }
 
+// Len returns the number of holds, those included whose lease ended and that
+// nobody has looked at since.
+func (l *MemoryLedger) Len() int {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return len(l.holds)
+}
+
 // Acquire implements [Ledger].
 func (l *MemoryLedger) Acquire(ctx context.Context, hold Hold, lease time.Duration, claims []Claim) error {
 	if err := ctx.Err(); err != nil {

@@ -220,6 +220,9 @@ func runModel(t *testing.T, seed uint64, ops int) Stats {
 		return req
 	}
 	pick := func() *modelConn {
+		if len(m.conns) > 0 && rnd.IntN(3) > 0 {
+			return m.conns[rnd.IntN(len(m.conns))]
+		}
 		if len(all) == 0 {
 			return nil
 		}
@@ -237,9 +240,9 @@ func runModel(t *testing.T, seed uint64, ops int) Stats {
 		}
 	}
 	var drained chan error
-	for range ops {
+	for i := range ops {
 		switch op := rnd.IntN(100); {
-		case op < 45:
+		case op < 40:
 			req := request()
 			wantLimit, wantOK, victim := m.admit(req)
 			tk, err := mgr.Admit(req)
@@ -261,7 +264,7 @@ func runModel(t *testing.T, seed uint64, ops int) Stats {
 				all = slices.DeleteFunc(all, func(c *modelConn) bool { return c.released && rnd.IntN(2) == 0 })
 			}
 			all = append(all, c)
-		case op < 65:
+		case op < 60:
 			if c := pick(); c != nil && c.conn == nil {
 				c.conn = &testConn{}
 				err := c.ticket.Attach(c.conn)
@@ -278,7 +281,7 @@ func runModel(t *testing.T, seed uint64, ops int) Stats {
 					require.NoError(t, err)
 				}
 			}
-		case op < 75:
+		case op < 66:
 			c := pick()
 			if c == nil {
 				break
@@ -321,7 +324,7 @@ func runModel(t *testing.T, seed uint64, ops int) Stats {
 			synctest.Wait()
 			expire()
 		default:
-			if drained != nil || rnd.IntN(40) > 0 {
+			if drained != nil || i < ops*9/10 || rnd.IntN(3) > 0 {
 				break
 			}
 			drained = make(chan error, 1)
