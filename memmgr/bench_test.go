@@ -1,0 +1,108 @@
+package memmgr
+
+import (
+	"sync/atomic"
+	"testing"
+	"time"
+)
+
+func benchManager(b *testing.B) *Manager {
+	m, err := New(Options{
+		Limit: 1 << 40, Budget: 1 << 30,
+		Accounts: []AccountOptions{{Name: "a"}, {Name: "b"}, {Name: "c"}, {Name: "d"}, {Name: "e"}, {Name: "full", Max: 1}},
+	})
+	if err != nil {
+		b.Fatal(err)
+	}
+	return m
+}
+
+func BenchmarkReserve(b *testing.B) {
+	b.Run("alone", func(b *testing.B) {
+		a := benchManager(b).Account("a")
+		b.ReportAllocs()
+		for b.Loop() {
+			a.Reserve(64)
+		}
+	})
+	b.Run("alone/pair", func(b *testing.B) {
+		a := benchManager(b).Account("a")
+		b.ReportAllocs()
+		for b.Loop() {
+			a.Reserve(4096)
+			a.Release(4096)
+		}
+	})
+	b.Run("contended/pair", func(b *testing.B) {
+		a := benchManager(b).Account("a")
+		b.ReportAllocs()
+		b.RunParallel(func(pb *testing.PB) {
+			for pb.Next() {
+				a.Reserve(4096)
+				a.Release(4096)
+			}
+		})
+	})
+	b.Run("apart/pair", func(b *testing.B) {
+		m := benchManager(b)
+		var next atomic.Int32
+		b.ReportAllocs()
+		b.RunParallel(func(pb *testing.PB) {
+			a := m.ledger.accounts[int(next.Add(1))%4]
+			for pb.Next() {
+				a.Reserve(4096)
+				a.Release(4096)
+			}
+		})
+	})
+	b.Run("refused", func(b *testing.B) {
+		a := benchManager(b).Account("full")
+		b.ReportAllocs()
+		for b.Loop() {
+			a.Reserve(4096)
+		}
+	})
+	b.Run("grow", func(b *testing.B) { // a chunk from the shared rest, and back
+		a := benchManager(b).Account("a")
+		b.ReportAllocs()
+		for b.Loop() {
+			a.Reserve(1 << 20)
+			a.Release(1 << 20)
+		}
+	})
+}
+
+func BenchmarkAdmit(b *testing.B) {
+	m := benchManager(b)
+	b.ReportAllocs()
+	for b.Loop() {
+		m.Admit()
+	}
+}
+
+// BenchmarkSample measures what one look of the watchdog costs: runtime and
+// ledger, which is every sample, and the kernel's files beside, which is every
+// Options.Calm.
+func BenchmarkSample(b *testing.B) {
+	b.Run("runtime", func(b *testing.B) {
+		m := benchManager(b)
+		s := newSampler("/")
+		defer s.close()
+		now := time.Now()
+		b.ReportAllocs()
+		for b.Loop() {
+			m.mu.Lock()
+			m.stepLocked(s, now)
+			m.mu.Unlock()
+		}
+	})
+	b.Run("files", func(b *testing.B) {
+		s := newSampler("/")
+		defer s.close()
+		var smp Sample
+		b.ReportAllocs()
+		for b.Loop() {
+			s.readFiles(&smp)
+		}
+	})
+}
