@@ -102,7 +102,7 @@ func ExampleManager_Shutdown() {
 }
 
 func ExampleParseHint() {
-	after, ok := connmgr.ParseHint("server restarts; retry-after-ms=4120")
+	after, ok := connmgr.ParseHint("server restarts; retry-after=4.12")
 	fmt.Println(after, ok)
 	// Output: 4.12s true
 }

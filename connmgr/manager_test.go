@@ -218,7 +218,7 @@ func TestRefuse(t *testing.T) {
 	done()
 	require.Equal(t, 0, m.Stats().Refusing)
 
-	for _, reason := range []string{"", "retry-after-ms=", "retry-after-ms=-1", "retry-after-ms=1s", "retry-after-ms=99999999999"} {
+	for _, reason := range []string{"", "retry-after=", "retry-after=-1", "retry-after=1s", "retry-after=99999999999", "retry-after=NaN", "retry-after=Inf"} {
 		_, ok := ParseHint(reason)
 		require.False(t, ok, reason)
 	}
@@ -265,7 +265,7 @@ func TestDrainIsSpread(t *testing.T) {
 		for s := range 10 {
 			require.InDelta(t, 300, perSecond[s], 5, "second %d", s)
 		}
-		require.Greater(t, len(hints), 1000)
+		require.Greater(t, len(hints), 300)
 		_, err = m.Admit(Request{User: "u"})
 		require.ErrorIs(t, err, ErrDraining)
 		require.True(t, m.Draining())

@@ -67,26 +67,26 @@ func cause(err error) string {
 	return "overload"
 }
 
-const hintPrefix = "retry-after-ms="
+const hintPrefix = "retry-after="
 
 // hintReason is a close reason with a hint of its own.
 func (m *Manager) hintReason(why string) string { return formatHint(why, m.jitter()) }
 
 func formatHint(why string, after time.Duration) string {
-	return why + "; " + hintPrefix + strconv.FormatInt(after.Milliseconds(), 10)
+	return why + "; " + hintPrefix + strconv.FormatFloat(after.Seconds(), 'f', 2, 64)
 }
 
 // ParseHint returns the time in a close reason that a Manager wrote, such as
-// "server restarts; retry-after-ms=4120". Clients that cannot use this package
-// look for the digits behind "retry-after-ms=".
+// "server restarts; retry-after=4.12". Clients that cannot use this package
+// look for the seconds behind "retry-after=".
 func ParseHint(reason string) (time.Duration, bool) {
-	_, digits, ok := strings.Cut(reason, hintPrefix)
+	_, number, ok := strings.Cut(reason, hintPrefix)
 	if !ok {
 		return 0, false
 	}
-	ms, err := strconv.ParseUint(digits, 10, 32)
-	if err != nil {
+	s, err := strconv.ParseFloat(number, 64)
+	if err != nil || !(s >= 0 && s <= 1e9) {
 		return 0, false
 	}
-	return time.Duration(ms) * time.Millisecond, true
+	return time.Duration(s * float64(time.Second)), true
 }

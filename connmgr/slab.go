@@ -37,6 +37,7 @@ func (s *slab[T, P]) alloc() uint32 {
 		s.chunks = append(s.chunks, new([chunkLen]T))
 	}
 	s.high++
+	*s.at(s.high).link() = 0 // left over from before a reset
 	return s.high
 }
 
@@ -55,9 +56,6 @@ func (s *slab[T, P]) release(i uint32) {
 func (s *slab[T, P]) reset() {
 	if len(s.chunks) > 1 {
 		s.chunks = []*[chunkLen]T{s.chunks[0]}
-	}
-	if len(s.chunks) > 0 {
-		clear(s.chunks[0][:])
 	}
 	s.free, s.high, s.live = 0, 0, 0
 }
