@@ -1,0 +1,314 @@
+package signaling
+
+import (
+	"bufio"
+	"encoding/json"
+	"fmt"
+	"net"
+	"net/http"
+	"net/url"
+	"strconv"
+	"strings"
+	"sync"
+	"time"
+
+	"github.com/gorilla/websocket"
+)
+
+// AcceptOptions are what the server knows of a connecting client.
+type AcceptOptions struct {
+	// User is who connects. The caller has authenticated the request.
+	User string
+
+	// Resume is the token of the session that the client wants back and
+	// Received how many of its messages the client has. A token that is
+	// invalid, of another user or too late leads to a new session.
+	Resume   string
+	Received uint64
+
+	// Hello, if set, returns more fields for the hello message. The peer gets
+	// everything that is sent to it from before this call on.
+	Hello func(*Peer) map[string]any
+
+	// OnSocket, if set, is called with the socket when the upgrade has
+	// succeeded, before anything is sent.
+	OnSocket func(Socket)
+
+	// OnSocketEnd, if set, is called exactly once for this call of Accept:
+	// when the socket is gone, or when Accept fails. It must not block.
+	OnSocketEnd func()
+}
+
+// Accept upgrades the request and makes it the socket of a peer: of a new
+// session, or of the one that it resumes. It writes the answer itself, also
+// when it fails; the errors are ErrFull, ErrShutdown, ErrOrigin and
+// ErrHandshake. It does not wait for messages: the handler should return, so
+// that the memory of the HTTP request is freed.
+func (h *Hub) Accept(w http.ResponseWriter, r *http.Request, o AcceptOptions) (*Peer, error) {
+	end := sync.OnceFunc(func() {
+		if o.OnSocketEnd != nil {
+			o.OnSocketEnd()
+		}
+	})
+	if !h.allowed(r) {
+		h.stats.refusedOrigin.Add(1)
+		http.Error(w, "origin not allowed", http.StatusForbidden)
+		end()
+		return nil, ErrOrigin
+	}
+	p, secret := h.find(o.User, o.Resume)
+	fresh := p == nil
+	if fresh {
+		var err error
+		if p, err = h.add(o.User); err != nil {
+			h.refuse(w, err)
+			end()
+			return nil, err
+		}
+	}
+	abandon := func() {
+		if fresh {
+			p.end(CloseInfo{Code: websocket.CloseAbnormalClosure}, true)
+		}
+		end()
+	}
+	s, err := h.upgrade(w, r)
+	if err != nil {
+		h.stats.refusedBad.Add(1)
+		abandon()
+		return nil, fmt.Errorf("%w: %w", ErrHandshake, err)
+	}
+	s.onEnd = end
+	if !fresh && !p.resume(secret, o.Received) { // it ended meanwhile, or lacks messages
+		fresh = true
+		if p, err = h.add(o.User); err != nil {
+			s.conn.SetWriteDeadline(time.Now().Add(100 * time.Millisecond))
+			s.conn.Write(appendClose(nil, websocket.CloseTryAgainLater, h.retryAfter()))
+			s.conn.Close()
+			end()
+			return nil, err
+		}
+	}
+	if fresh && o.Resume != "" {
+		h.stats.notResumed.Add(1)
+	}
+	if err := h.attach(p, s, fresh, o); err != nil {
+		s.conn.Close()
+		end()
+		return nil, err
+	}
+	return p, nil
+}
+
+// resume gives the session to a new socket: the old one, if it is still there,
+// is closed, and what the client lacks waits again. It reports false if the
+// session is over or lacks messages that the client lacks; then it is over.
+func (p *Peer) resume(used [16]byte, received uint64) bool {
+	p.mu.Lock()
+	s := p.sock
+	p.mu.Unlock()
+	if s != nil {
+		s.lost(CloseInfo{Code: websocket.CloseAbnormalClosure, Reason: "replaced"})
+	}
+	p.mu.Lock()
+	ok := p.state == peerAway && p.matchesLocked(used)
+	gap := ok && !p.out.rewind(p.hub, received)
+	if ok && !gap {
+		p.renewLocked(used)
+		p.until = p.hub.now() + p.hub.opt.ResumeFor // for the handshake
+		p.hub.wheel.set(p, p.until)
+	}
+	p.mu.Unlock()
+	if gap {
+		p.end(CloseInfo{Code: websocket.CloseAbnormalClosure, Reason: "resume not possible"}, true)
+	}
+	return ok && !gap
+}
+
+// attach makes s the socket of p and says hello.
+func (h *Hub) attach(p *Peer, s *socket, fresh bool, o AcceptOptions) error {
+	data := map[string]any{}
+	if o.Hello != nil {
+		p.guard(func() {
+			if more := o.Hello(p); more != nil {
+				data = more
+			}
+		})
+	}
+	p.mu.Lock()
+	if fresh {
+		p.renewLocked(p.secrets[0])
+		p.confirmLocked()
+	}
+	data["userId"], data["sessionId"], data["resumed"] = p.user, p.id, !fresh
+	data["heartbeatSeconds"] = h.opt.PingEvery.Seconds()
+	data["resumeToken"], data["received"] = p.tokenLocked(), p.got
+	hello, err := json.Marshal(outgoing{Type: "hello", Data: data})
+	if p.state == peerClosed || p.sock != nil || err != nil {
+		p.mu.Unlock()
+		if err != nil {
+			h.log.Error("hello cannot be encoded", "error", err)
+			p.end(CloseInfo{Code: 1011, Reason: "internal error"}, true)
+		}
+		return ErrClosed
+	}
+	var head [maxHeader]byte
+	n := putHeader(head[:], finBit|opText, len(hello))
+	s.first = append(head[maxHeader-n:], hello...)
+	s.peer, p.sock = p, s
+	p.state = peerOpen
+	now := h.now()
+	s.seen.Store(int64(now))
+	if fresh {
+		h.stats.opened.Add(1)
+		h.wheel.set(p, now+h.opt.PingEvery)
+	} else {
+		h.stats.resumed.Add(1)
+		s.askLocked() // for a sign that the client has its new token
+	}
+	h.stats.sockets.Add(1)
+	if s.parked {
+		h.stats.parked.Add(1)
+	}
+	p.mu.Unlock()
+	if o.OnSocket != nil {
+		o.OnSocket((*handle)(s))
+	}
+	p.flush()
+	if call := h.opt.OnBack; !fresh && call != nil {
+		p.events.run(func() { p.guard(func() { call(p) }) })
+	} else if call := h.opt.OnOpen; fresh && call != nil {
+		p.events.run(func() { p.guard(func() { call(p) }) })
+	}
+	s.start()
+	return nil
+}
+
+// refuse answers a request for which there is no room.
+func (h *Hub) refuse(w http.ResponseWriter, err error) {
+	if err == ErrShutdown {
+		h.stats.refusedClosed.Add(1)
+	} else {
+		h.stats.refusedFull.Add(1)
+	}
+	w.Header().Set("Retry-After", strings.TrimPrefix(h.retryAfter(), "retry-after="))
+	http.Error(w, "no room", http.StatusServiceUnavailable)
+}
+
+// allowed reports whether the request comes from an allowed origin, or not
+// from a browser's page at all.
+func (h *Hub) allowed(r *http.Request) bool {
+	origin := r.Header.Get("Origin")
+	if origin == "" {
+		return len(r.Header.Values("Origin")) == 0
+	}
+	u, err := url.Parse(origin)
+	if err != nil || u.Host == "" {
+		return false
+	}
+	if strings.EqualFold(u.Host, r.Host) {
+		return true
+	}
+	for _, want := range h.opt.Origins {
+		if want == "*" || strings.EqualFold(origin, want) {
+			return true
+		}
+		scheme, suffix, wild := strings.Cut(want, "//*")
+		if wild && strings.EqualFold(u.Scheme+":", scheme) && len(u.Host) > len(suffix) &&
+			strings.EqualFold(u.Host[len(u.Host)-len(suffix):], suffix) {
+			return true
+		}
+	}
+	return false
+}
+
+func (h *Hub) newUpgrader() websocket.Upgrader {
+	return websocket.Upgrader{
+		HandshakeTimeout:  5 * time.Second,
+		EnableCompression: h.opt.Compress,
+		WriteBufferPool:   &noWriteBuffers,
+		CheckOrigin:       func(*http.Request) bool { return true }, // done before
+	}
+}
+
+// noWriteBuffers keeps gorilla from holding a write buffer; it never writes.
+var noWriteBuffers sync.Pool
+
+// upgrade makes a socket of the request.
+func (h *Hub) upgrade(w http.ResponseWriter, r *http.Request) (*socket, error) {
+	s := &socket{peer: &Peer{hub: h}}
+	ws, err := h.upgrader.Upgrade(&hijacker{ResponseWriter: w, socket: s}, r, nil)
+	if err != nil {
+		return nil, err
+	}
+	*s.br = bufio.Reader{}
+	s.ws = ws
+	s.deflate = h.opt.Compress && offersDeflate(r)
+	ws.SetReadLimit(int64(h.opt.MaxMessageBytes))
+	ws.SetPingHandler(func(m string) error { return s.control(opPing, []byte(m)) })
+	ws.SetPongHandler(func(m string) error { return s.control(opPong, []byte(m)) })
+	ws.SetCloseHandler(func(int, string) error { return nil })
+	s.setBuffers()
+	s.parked = h.parker != nil && s.canPark(s.conn)
+	return s, nil
+}
+
+// offersDeflate tells what gorilla has negotiated.
+func offersDeflate(r *http.Request) bool {
+	for _, line := range r.Header.Values("Sec-Websocket-Extensions") {
+		for ext := range strings.SplitSeq(line, ",") {
+			name, _, _ := strings.Cut(ext, ";")
+			if strings.TrimSpace(name) == "permessage-deflate" {
+				return true
+			}
+		}
+	}
+	return false
+}
+
+// setBuffers bounds what the kernel buffers.
+func (s *socket) setBuffers() {
+	conn := s.conn
+	for {
+		if t, ok := conn.(interface {
+			SetReadBuffer(int) error
+			SetWriteBuffer(int) error
+		}); ok {
+			if n := s.peer.hub.opt.ReceiveBuffer; n > 0 {
+				t.SetReadBuffer(n)
+			}
+			if n := s.peer.hub.opt.SendBuffer; n > 0 {
+				t.SetWriteBuffer(n)
+			}
+			return
+		}
+		under, ok := conn.(interface{ NetConn() net.Conn })
+		if !ok {
+			return
+		}
+		conn = under.NetConn()
+	}
+}
+
+// hijacker gives gorilla our connection and our reader in place of net/http's,
+// so that theirs can be freed.
+type hijacker struct {
+	http.ResponseWriter
+	socket *socket
+}
+
+// Hijack implements http.Hijacker.
+func (j *hijacker) Hijack() (net.Conn, *bufio.ReadWriter, error) {
+	conn, rw, err := http.NewResponseController(j.ResponseWriter).Hijack()
+	if err != nil {
+		return nil, nil, err
+	}
+	if rw.Reader.Buffered() > 0 {
+		conn.Close()
+		return nil, nil, fmt.Errorf("client sent %s bytes before the handshake was complete", strconv.Itoa(rw.Reader.Buffered()))
+	}
+	j.socket.conn = conn
+	c := (*netConn)(j.socket)
+	j.socket.br = bufio.NewReaderSize(c, 257)
+	return c, bufio.NewReadWriter(j.socket.br, bufio.NewWriterSize(c, 16)), nil
+}

@@ -1,0 +1,308 @@
+package signaling
+
+import (
+	"context"
+	"fmt"
+	"log/slog"
+	"math/rand/v2"
+	"sync"
+	"time"
+
+	"github.com/gorilla/websocket"
+)
+
+// Hub owns the sockets and sessions of one process.
+type Hub struct {
+	opt      Options
+	log      *slog.Logger
+	began    time.Time
+	upgrader websocket.Upgrader
+	budget   budget
+	deflater deflater
+	flusher  *flusher
+	wheel    *wheel
+	parker   *parker
+	stats    counters
+	running  sync.WaitGroup // everything that runs; Shutdown waits for it
+	stop     chan struct{}  // ends the hub's own goroutines
+
+	mu      sync.Mutex
+	shut    bool
+	peers   map[string]*Peer
+	users   map[string]*userPeers
+	rooms   map[string]*Room
+	quiet   chan struct{} // closed when shut and nothing is left
+	left    bool
+	closed  map[int]int64
+	relayed map[string]int64
+}
+
+// userPeers are the sessions of one user on this hub.
+type userPeers struct {
+	peers []*Peer
+}
+
+// peerBytes is what a session is counted for with the Account: the peer, its
+// socket and what the runtime keeps for them.
+const peerBytes = 2560
+
+// New returns a hub. Its error names every fault of the options.
+func New(o Options) (*Hub, error) {
+	o, err := o.filled()
+	if err != nil {
+		return nil, err
+	}
+	h := &Hub{
+		opt: o, log: o.Logger, began: time.Now(), stop: make(chan struct{}), quiet: make(chan struct{}),
+		peers: map[string]*Peer{}, users: map[string]*userPeers{}, rooms: map[string]*Room{},
+		closed: map[int]int64{}, relayed: map[string]int64{},
+	}
+	if h.log == nil {
+		h.log = slog.New(slog.DiscardHandler)
+	}
+	h.budget = budget{max: o.TotalQueueBytes, account: o.Account}
+	h.flusher = &flusher{hub: h, every: o.FlushEvery, wake: make(chan struct{}, 1)}
+	shortest := min(o.PingEvery, o.PongTimeout, o.WriteTimeout, o.CloseTimeout)
+	if o.ResumeFor > 0 {
+		shortest = min(shortest, o.ResumeFor)
+	}
+	h.wheel = newWheel(h, shortest)
+	h.upgrader = h.newUpgrader()
+	if !o.Portable {
+		if h.parker, err = newParker(h); err != nil {
+			return nil, fmt.Errorf("signaling: parked mode: %w", err)
+		}
+	}
+	h.running.Add(1) // until Shutdown
+	go h.flusher.run(h.stop)
+	go h.wheel.run(h.stop)
+	return h, nil
+}
+
+// now is the time since the hub began; it never jumps.
+func (h *Hub) now() time.Duration { return time.Since(h.began) }
+
+// Peers returns the sessions of a user on this hub, the oldest first.
+func (h *Hub) Peers(user string) []*Peer {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	if u := h.users[user]; u != nil {
+		return append([]*Peer(nil), u.peers...)
+	}
+	return nil
+}
+
+// SendUser queues f for every session of the user, with a Bus on every hub. It
+// returns how many on this one took it.
+func (h *Hub) SendUser(user string, f *Frame) int {
+	n := 0
+	for _, p := range h.Peers(user) {
+		if p.SendFrame(f) == nil {
+			n++
+		}
+	}
+	return n
+}
+
+// Broadcast queues f for every session on this hub and returns how many took it.
+func (h *Hub) Broadcast(f *Frame) int {
+	h.mu.Lock()
+	all := make([]*Peer, 0, len(h.peers))
+	for _, p := range h.peers {
+		all = append(all, p)
+	}
+	h.mu.Unlock()
+	n := 0
+	for _, p := range all {
+		if p.SendFrame(f) == nil {
+			n++
+		}
+	}
+	return n
+}
+
+// Takeover closes the socket of the session that token belongs to, if the
+// session is the user's, and reports whether there was one. A server that
+// limits connections calls it before it admits a client that comes back, so
+// that the client's dead socket does not count against it. The session waits
+// for Accept with the same token.
+func (h *Hub) Takeover(user, token string) bool {
+	p, _ := h.find(user, token)
+	if p == nil {
+		return false
+	}
+	p.mu.Lock()
+	s := p.sock
+	p.mu.Unlock()
+	if s == nil {
+		return false
+	}
+	s.lost(CloseInfo{Code: websocket.CloseAbnormalClosure, Reason: "replaced"})
+	return true
+}
+
+// find returns the session that a resume token belongs to.
+func (h *Hub) find(user, token string) (*Peer, [16]byte) {
+	id, secret, ok := parseToken(token)
+	if !ok {
+		return nil, secret
+	}
+	h.mu.Lock()
+	p := h.peers[id]
+	h.mu.Unlock()
+	if p == nil || p.user != user {
+		return nil, secret
+	}
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	if p.state == peerNew || p.state == peerClosed || !p.matchesLocked(secret) {
+		return nil, secret
+	}
+	return p, secret
+}
+
+// add makes room for a session of user.
+func (h *Hub) add(user string) (*Peer, error) {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	if h.shut {
+		return nil, ErrShutdown
+	}
+	if len(h.peers) >= h.opt.MaxPeers || h.opt.Account != nil && h.opt.Account.Reserve(peerBytes) != nil {
+		return nil, ErrFull
+	}
+	p := newPeer(h, user)
+	h.peers[p.id] = p
+	u := h.users[user]
+	if u == nil {
+		u = &userPeers{}
+		h.users[user] = u
+	}
+	u.peers = append(u.peers, p)
+	return p, nil
+}
+
+// remove takes a session out. It is called once for each that add returned.
+func (h *Hub) remove(p *Peer, info CloseInfo) {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	delete(h.peers, p.id)
+	if u := h.users[p.user]; u != nil {
+		for i, q := range u.peers {
+			if q == p {
+				u.peers = append(u.peers[:i:i], u.peers[i+1:]...)
+				break
+			}
+		}
+		if len(u.peers) == 0 {
+			delete(h.users, p.user)
+		}
+	}
+	h.closed[info.Code]++
+	if h.opt.Account != nil {
+		h.opt.Account.Release(peerBytes)
+	}
+	h.settleLocked()
+}
+
+func (h *Hub) socketGone(s *socket) {
+	h.stats.sockets.Add(-1)
+	if s.parked {
+		h.stats.parked.Add(-1)
+	}
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	h.settleLocked()
+}
+
+// settleLocked tells Shutdown when nothing is left.
+func (h *Hub) settleLocked() {
+	if h.shut && !h.left && len(h.peers) == 0 && h.stats.sockets.Load() == 0 {
+		h.left = true
+		close(h.quiet)
+	}
+}
+
+// shed ends the peer that holds the most of the queue memory, other than p, if
+// it holds a good part of a full queue. It reports whether it did.
+func (h *Hub) shed(p *Peer) bool {
+	var heaviest *Peer
+	most := min(h.opt.QueueBytes, h.opt.MaxMessageBytes) / 4
+	h.mu.Lock()
+	looked := 0
+	for _, q := range h.peers { // a random sample
+		if looked++; looked > 64 {
+			break
+		}
+		if q != p && q.mu.TryLock() {
+			if n := q.out.queued + q.out.kept; n > most {
+				heaviest, most = q, n
+			}
+			q.mu.Unlock()
+		}
+	}
+	h.mu.Unlock()
+	if heaviest == nil {
+		return false
+	}
+	h.stats.shed.Add(1)
+	heaviest.end(CloseInfo{Code: 4008, Reason: "too slow"}, true)
+	return true
+}
+
+// retryAfter is the hint in a close reason, spread so that clients do not come
+// back all at once.
+func (h *Hub) retryAfter() string { return fmt.Sprintf("retry-after=%d", 1+rand.IntN(5)) }
+
+// Shutdown ends every session with close code 1012 and a hint when to come
+// back, and waits until their sockets are closed and their callbacks done; if
+// ctx ends first it cuts the sockets and returns the cause. Either way no
+// goroutine of h is left when it returns, unless a callback blocks.
+func (h *Hub) Shutdown(ctx context.Context) error {
+	h.mu.Lock()
+	if h.shut {
+		h.mu.Unlock()
+		<-h.stop
+		return nil
+	}
+	h.shut = true
+	all := make([]*Peer, 0, len(h.peers))
+	for _, p := range h.peers {
+		all = append(all, p)
+	}
+	rooms := make([]*Room, 0, len(h.rooms))
+	for _, r := range h.rooms {
+		rooms = append(rooms, r)
+	}
+	h.settleLocked()
+	h.mu.Unlock()
+	for _, p := range all {
+		p.end(CloseInfo{Code: websocket.CloseServiceRestart, Reason: h.retryAfter(), Clean: true}, false)
+	}
+	var err error
+	select {
+	case <-h.quiet:
+	case <-ctx.Done():
+		err = context.Cause(ctx)
+		for _, p := range all {
+			p.mu.Lock()
+			s := p.sock
+			p.mu.Unlock()
+			if s != nil {
+				s.lost(CloseInfo{Code: websocket.CloseServiceRestart, Clean: true})
+			}
+		}
+		<-h.quiet
+	}
+	for _, r := range rooms {
+		r.Close()
+	}
+	close(h.stop)
+	if h.parker != nil {
+		h.parker.close()
+	}
+	h.running.Done()
+	h.running.Wait()
+	h.budget.close()
+	return err
+}

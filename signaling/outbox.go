@@ -1,0 +1,140 @@
+package signaling
+
+// outbox holds a peer's messages in the order of their numbers: first those
+// that were sent and are kept for a resume, then those that are being written,
+// then those that wait. It is guarded by the peer's mutex.
+type outbox struct {
+	frames []*Frame
+	base   uint64 // how many messages came before frames[0]
+	sent   int    // frames[:sent] were written to a socket
+	flying int    // frames[sent:sent+flying] are being written
+	kept   int    // bytes of frames[:sent]
+	queued int    // bytes of the others
+	own    int    // bytes of frames[:sent] that no other peer shares
+}
+
+// next is the number of messages that were given to a socket so far.
+func (o *outbox) next() uint64 { return o.base + uint64(o.sent+o.flying) }
+
+// waiting is the number of messages not yet given to a socket.
+func (o *outbox) waiting() int { return len(o.frames) - o.sent - o.flying }
+
+// insert puts f behind everything of its class and higher.
+func (o *outbox) insert(f *Frame) {
+	i := len(o.frames)
+	o.frames = append(o.frames, f)
+	for ; i > o.sent+o.flying && o.frames[i-1].class < f.class; i-- {
+		o.frames[i] = o.frames[i-1]
+	}
+	o.frames[i] = f
+	o.queued += f.Len()
+}
+
+// replace puts f in the place of a waiting frame with the same key.
+func (o *outbox) replace(f *Frame) (old *Frame) {
+	for i := o.sent + o.flying; i < len(o.frames); i++ {
+		if old = o.frames[i]; old.key == f.key && old.class == f.class {
+			o.frames[i] = f
+			o.queued += f.Len() - old.Len()
+			return old
+		}
+	}
+	return nil
+}
+
+// sacrifice removes the oldest waiting frame that may be dropped.
+func (o *outbox) sacrifice() *Frame {
+	for i := o.sent + o.flying; i < len(o.frames); i++ {
+		if f := o.frames[i]; f.droppable {
+			copy(o.frames[i:], o.frames[i+1:])
+			o.shrink(len(o.frames) - 1)
+			o.queued -= f.Len()
+			return f
+		}
+	}
+	return nil
+}
+
+// written says that the flying frames are out.
+func (o *outbox) written() {
+	for ; o.flying > 0; o.flying-- {
+		f := o.frames[o.sent]
+		o.queued -= f.Len()
+		o.kept += f.Len()
+		if f.private {
+			o.own += f.Len()
+		}
+		o.sent++
+	}
+}
+
+// forget removes the n oldest sent frames.
+func (o *outbox) forget(h *Hub, n int) {
+	if n <= 0 {
+		return
+	}
+	for _, f := range o.frames[:n] {
+		o.kept -= f.Len()
+		if f.private {
+			o.own -= f.Len()
+		}
+		f.drop(h)
+	}
+	copy(o.frames, o.frames[n:])
+	o.shrink(len(o.frames) - n)
+	o.base += uint64(n)
+	o.sent -= n
+}
+
+// acked says that the client has the first n messages of its session.
+func (o *outbox) acked(h *Hub, n uint64) {
+	if n > o.base {
+		o.forget(h, int(min(n-o.base, uint64(o.sent))))
+	}
+}
+
+// trim keeps what was sent within its bounds.
+func (o *outbox) trim(h *Hub, messages, bytes int) {
+	n, kept := 0, o.kept
+	for n < o.sent && (o.sent-n > messages || kept > bytes) {
+		kept -= o.frames[n].Len()
+		n++
+	}
+	o.forget(h, n)
+}
+
+// rewind makes everything after the client's first n messages wait again. It
+// reports false if some of it is no longer here.
+func (o *outbox) rewind(h *Hub, n uint64) bool {
+	o.written()
+	if n < o.base || n > o.next() {
+		return false
+	}
+	o.acked(h, n)
+	for ; o.sent > 0; o.sent-- {
+		f := o.frames[o.sent-1]
+		o.kept -= f.Len()
+		o.queued += f.Len()
+		if f.private {
+			o.own -= f.Len()
+		}
+	}
+	return true
+}
+
+// clear drops everything.
+func (o *outbox) clear(h *Hub) {
+	for _, f := range o.frames {
+		f.drop(h)
+	}
+	*o = outbox{base: o.base + uint64(len(o.frames))}
+}
+
+// shrink cuts frames to n and lets a large array go when it is empty.
+func (o *outbox) shrink(n int) {
+	clear(o.frames[n:])
+	o.frames = o.frames[:n]
+	if n == 0 && cap(o.frames) > 4 {
+		o.frames = nil
+	}
+}

@@ -1,0 +1,334 @@
+package signaling
+
+import (
+	"compress/flate"
+	"encoding/binary"
+	"errors"
+	"io"
+	"log/slog"
+	"sync"
+	"time"
+	"unicode/utf8"
+
+	"github.com/gorilla/websocket"
+)
+
+// start begins reading.
+func (s *socket) start() {
+	if s.parked {
+		s.park()
+	} else {
+		s.peer.hub.running.Go(s.wait)
+	}
+}
+
+// wait is the goroutine of an idle socket in the portable mode. It holds no
+// buffer but a small one on its stack, and stays shallow: serve runs on a
+// goroutine of its own, so that this one's stack never grows.
+func (s *socket) wait() {
+	var first [64]byte
+	n, err := s.conn.Read(first[:])
+	if n == 0 && err == nil {
+		err = io.ErrNoProgress
+	}
+	if n == 0 {
+		s.ioErr = err
+	}
+	s.pre = append([]byte(nil), first[:n]...)
+	s.peer.hub.stats.bytesIn.Add(int64(n))
+	s.peer.hub.running.Go(s.serve)
+}
+
+// serve handles what has arrived and goes back to waiting.
+func (s *socket) serve() {
+	p, h := s.peer, s.peer.hub
+	s.seen.Store(int64(h.now()))
+	if s.ioErr != nil && len(s.pre) == 0 {
+		s.lost(CloseInfo{Code: websocket.CloseAbnormalClosure, Reason: "connection lost"})
+		return
+	}
+	s.borrow()
+	timed := false
+	for {
+		ready, err := s.peek()
+		if err != nil {
+			s.failed(err)
+			return
+		}
+		if !ready {
+			break
+		}
+		if !timed { // one deadline for what is read in one go
+			s.conn.SetReadDeadline(time.Now().Add(h.opt.ReadTimeout))
+			timed = true
+		}
+		if err := s.message(); err != nil {
+			s.failed(err)
+			return
+		}
+		if s.br.Buffered() == 0 && len(s.pre) == 0 {
+			s.conn.SetReadDeadline(time.Time{})
+			timed = false
+		}
+	}
+	s.giveBack()
+	if timed {
+		s.conn.SetReadDeadline(time.Time{})
+	}
+	p.flush()
+	s.start()
+}
+
+// peek handles whole control frames and reports whether a data or close frame
+// has begun. Gorilla would swallow control frames and wait for what follows.
+func (s *socket) peek() (ready bool, err error) {
+	s.polling = true
+	defer func() { s.polling = false }()
+	for {
+		b, err := s.br.Peek(2)
+		if err != nil {
+			return false, nothing(err)
+		}
+		op, size := b[0]&0xf, int(b[1]&0x7f)
+		if op != opPing && op != opPong || b[0] != finBit|op || b[1]&maskBit == 0 || size > 125 {
+			return true, nil // gorilla also judges what is malformed
+		}
+		if b, err = s.br.Peek(6 + size); err != nil {
+			return false, nothing(err)
+		}
+		payload := make([]byte, size)
+		for i := range payload {
+			payload[i] = b[6+i] ^ b[2+i%4]
+		}
+		s.br.Discard(6 + size)
+		if err := s.control(op, payload); err != nil {
+			return false, err
+		}
+	}
+}
+
+func nothing(err error) error {
+	if err == errNothing {
+		return nil
+	}
+	return err
+}
+
+// control handles a ping or a pong.
+func (s *socket) control(op byte, payload []byte) error {
+	p, h := s.peer, s.peer.hub
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	if !p.rate.take(h.now(), h.opt.Rate, h.opt.Burst) {
+		return errRate
+	}
+	switch {
+	case op == opPing:
+		s.pong = payload // only the latest is owed, RFC 6455, 5.5.3
+		p.touchLocked()
+	case s.pinged && len(payload) == 4 && binary.BigEndian.Uint32(payload) == s.pingSeq:
+		s.pinged = false
+		h.stats.rtt.Store(int64(h.now() - s.pingAt))
+		p.out.acked(h, s.pingMark)
+		p.confirmLocked()
+	}
+	return nil
+}
+
+var (
+	errRate    = errors.New("too many messages")
+	errLarge   = errors.New("message too large")
+	errBinary  = errors.New("not a text message")
+	errUTF8    = errors.New("not UTF-8")
+	errMemory  = errors.New("out of memory for messages")
+	errClosing = errors.New("closing")
+)
+
+// message reads one message and handles it.
+func (s *socket) message() error {
+	typ, r, err := s.ws.NextReader()
+	if err != nil {
+		return err
+	}
+	buf := messages.Get().(*[]byte)
+	var held int64
+	defer func() {
+		s.peer.hub.budget.release(held)
+		if cap(*buf) <= 16<<10 {
+			messages.Put(buf)
+		}
+	}()
+	*buf, held, err = s.readAll(r, (*buf)[:0])
+	if err != nil {
+		return err
+	}
+	if s.isClosing() { // only its end interests us any more
+		return nil
+	}
+	if typ != websocket.TextMessage {
+		return errBinary
+	}
+	if !utf8.Valid(*buf) {
+		return errUTF8
+	}
+	return s.handle(*buf)
+}
+
+var messages = sync.Pool{New: func() any { b := make([]byte, 0, 2048); return &b }}
+
+// readAll reads r into buf. It counts what buf grows to in the hub's budget.
+func (s *socket) readAll(r io.Reader, buf []byte) (_ []byte, held int64, err error) {
+	h := s.peer.hub
+	for {
+		if len(buf) == cap(buf) {
+			grow := int64(cap(buf))
+			if !h.budget.reserve(grow) {
+				return buf, held, errMemory
+			}
+			held += grow
+			buf = append(make([]byte, 0, 2*cap(buf)), buf...)
+		}
+		n, err := r.Read(buf[len(buf):cap(buf)])
+		buf = buf[:len(buf)+n]
+		if len(buf) > h.opt.MaxMessageBytes {
+			return buf, held, errLarge
+		}
+		if err == io.EOF {
+			return buf, held, nil
+		}
+		if err != nil {
+			return buf, held, err
+		}
+	}
+}
+
+// handle gives one message to the application.
+func (s *socket) handle(b []byte) error {
+	p, h := s.peer, s.peer.hub
+	m, err := parseMessage(b, h.opt.MaxDepth)
+	if err == errNotJSON {
+		return err
+	}
+	p.mu.Lock()
+	if s.dead || s.closing {
+		err = nil
+		if s.dead {
+			err = errClosing
+		}
+		p.mu.Unlock()
+		return err
+	}
+	if !p.rate.take(h.now(), h.opt.Rate, h.opt.Burst) {
+		p.mu.Unlock()
+		return errRate
+	}
+	p.got++
+	p.mu.Unlock()
+	h.stats.messagesIn.Add(1)
+	switch e := err.(type) {
+	case *Error:
+		p.ReplyError(m.ID, e.Code, e.Message)
+		return nil
+	}
+	if m.Type == "ping" {
+		s.heartbeat(m)
+		return nil
+	}
+	p.events.run(func() { p.guard(func() { h.opt.OnMessage(p, m) }) })
+	return nil
+}
+
+// heartbeat answers the ping of a client that cannot see protocol pings.
+func (s *socket) heartbeat(m Message) {
+	var data struct {
+		Received *uint64 `json:"received"`
+	}
+	if m.Decode(&data) == nil && data.Received != nil {
+		s.peer.mu.Lock()
+		s.peer.out.acked(s.peer.hub, *data.Received)
+		s.peer.confirmLocked()
+		s.peer.mu.Unlock()
+	}
+	s.peer.Reply(m.ID, nil)
+}
+
+func (s *socket) isClosing() bool {
+	s.peer.mu.Lock()
+	defer s.peer.mu.Unlock()
+	return s.closing
+}
+
+// failed ends reading: the client closed, broke the protocol or is gone.
+func (s *socket) failed(err error) {
+	if err == errClosing { // replaced by another socket
+		s.giveBackAll()
+		return
+	}
+	if s.isClosing() { // the answer to our close frame, or no better
+		s.lost(CloseInfo{Code: websocket.CloseAbnormalClosure})
+		return
+	}
+	code, reason := 0, ""
+	var ce *websocket.CloseError
+	var de flate.CorruptInputError
+	switch {
+	case s.ioErr != nil:
+		s.lost(CloseInfo{Code: websocket.CloseAbnormalClosure, Reason: "connection lost"})
+		return
+	case errors.As(err, &ce):
+		s.goodbye(ce)
+		return
+	case err == errRate:
+		code, reason = websocket.ClosePolicyViolation, "too many messages"
+	case err == errLarge || errors.Is(err, websocket.ErrReadLimit):
+		code, reason = websocket.CloseMessageTooBig, "message too large"
+	case err == errBinary || err == errUTF8 || err == errNotJSON || errors.As(err, &de):
+		code, reason = websocket.CloseInvalidFramePayloadData, "not JSON text"
+	case err == errMemory:
+		code, reason = websocket.CloseTryAgainLater, s.peer.hub.retryAfter()
+	default:
+		code, reason = websocket.CloseProtocolError, "protocol error"
+	}
+	s.peer.hub.log.Debug("peer broke a rule", slog.String("user", s.peer.user), slog.Int("code", code), slog.Any("error", err))
+	s.peer.end(CloseInfo{Code: code, Reason: reason}, true)
+	s.discard()
+}
+
+// goodbye answers the client's close frame. 1000 ends the session; anything
+// else may be a reload or a network change, and the peer may come back.
+func (s *socket) goodbye(ce *websocket.CloseError) {
+	s.peer.mu.Lock()
+	idle := !s.writing
+	s.writing = true
+	s.peer.mu.Unlock()
+	if idle {
+		echo := ce.Code
+		if echo == websocket.CloseNoStatusReceived {
+			echo = websocket.CloseNormalClosure
+		}
+		s.writeSoon(appendClose(nil, echo, ""))
+	}
+	s.lost(CloseInfo{Code: ce.Code, Reason: ce.Text, Clean: ce.Code == websocket.CloseNormalClosure})
+}
+
+// discard reads what still comes from a client that broke a rule until it
+// answers our close frame: closing earlier would reset the connection, and the
+// close frame could be lost. The wheel ends it after CloseTimeout.
+func (s *socket) discard() {
+	s.giveBackAll()
+	var trash [512]byte
+	s.conn.SetReadDeadline(time.Now().Add(s.peer.hub.opt.CloseTimeout))
+	for {
+		if _, err := s.conn.Read(trash[:]); err != nil {
+			break
+		}
+	}
+	s.lost(CloseInfo{Code: websocket.CloseAbnormalClosure})
+}
+
+func (s *socket) giveBackAll() {
+	if n := s.br.Buffered(); n > 0 {
+		s.br.Discard(n)
+	}
+	s.giveBack()
+}

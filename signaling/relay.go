@@ -1,0 +1,190 @@
+package signaling
+
+import (
+	"encoding/json"
+	"slices"
+)
+
+// signal is the data of rtc:offer, rtc:answer and rtc:ice, as the client sends
+// it and, with From, as the other side gets it.
+type signal struct {
+	RoomID      string         `json:"roomId"`
+	From        string         `json:"from,omitempty"`
+	To          string         `json:"to,omitempty"`    // needed in rooms of more than two
+	Offer       uint64         `json:"offer,omitempty"` // the offer's number; an answer repeats it
+	Description *Description   `json:"description,omitempty"`
+	Candidate   *ICECandidate  `json:"candidate,omitempty"`
+	Candidates  []ICECandidate `json:"candidates,omitempty"`
+}
+
+// Relay finds the room that m names and relays m there. ErrNotInRoom if there
+// is none, otherwise the errors of Room.Relay.
+func (h *Hub) Relay(p *Peer, m Message) error {
+	var s struct {
+		RoomID string `json:"roomId"`
+	}
+	if json.Unmarshal(m.Data, &s) != nil {
+		return h.relayedAs(ErrInvalidSignal)
+	}
+	r := h.Room(s.RoomID)
+	if r == nil {
+		return h.relayedAs(ErrNotInRoom)
+	}
+	return r.Relay(p, m)
+}
+
+// Relay passes an rtc:offer, rtc:answer or rtc:ice of p on to the other
+// member, or to the one that its "to" names. An offer gets a number, which the
+// receiver's answer repeats; an answer to any but the sender's latest offer is
+// refused, and so are candidates of descriptions that were replaced. Errors
+// are of type *Error: ErrNotInRoom, ErrInvalidSignal, ErrInvalidSDP,
+// ErrInvalidCandidate, ErrSuperseded, ErrTooManySignals.
+func (r *Room) Relay(p *Peer, m Message) error {
+	return r.hub.relayedAs(r.relay(p, m))
+}
+
+func (r *Room) relay(p *Peer, m Message) *Error {
+	var s signal
+	if json.Unmarshal(m.Data, &s) != nil || s.RoomID != r.id {
+		return ErrInvalidSignal
+	}
+	class := SDP
+	switch m.Type {
+	case "rtc:offer", "rtc:answer":
+		if s.Description == nil || "rtc:"+s.Description.Type != m.Type {
+			return ErrInvalidSDP
+		}
+		if err := s.Description.check(); err != nil {
+			return ErrInvalidSDP
+		}
+		s.Candidate, s.Candidates = nil, nil
+	case "rtc:ice":
+		class = Candidate
+		if s.Candidate != nil {
+			s.Candidates = append(s.Candidates, *s.Candidate)
+		}
+		if len(s.Candidates) == 0 || len(s.Candidates) > r.opt.MaxCandidates || s.Description != nil {
+			return ErrInvalidCandidate
+		}
+		for i := range s.Candidates {
+			if s.Candidates[i].check() != nil {
+				return ErrInvalidCandidate
+			}
+		}
+		s.Candidate, s.Offer = nil, 0
+	default:
+		return ErrInvalidSignal
+	}
+
+	r.mu.Lock()
+	from := r.members[p.user]
+	if r.closed || from == nil || from.peer != p {
+		r.mu.Unlock()
+		return ErrNotInRoom
+	}
+	to, fault := r.targetLocked(from, s.To)
+	if fault == nil {
+		fault = r.admitLocked(from, to, m.Type, &s)
+	}
+	var peer *Peer
+	if fault == nil {
+		peer = to.peer
+	}
+	if fault != nil || peer == nil {
+		r.mu.Unlock()
+		return fault // nobody is there yet: the first offer after Join will do
+	}
+	s.From, s.To = from.user, ""
+	if len(s.Candidates) == 1 {
+		s.Candidate, s.Candidates = &s.Candidates[0], nil
+	}
+	if class == Candidate && s.Candidate == nil && len(s.Candidates) == 0 {
+		r.mu.Unlock()
+		return nil // all of them were out of date
+	}
+	f, err := NewFrame(class, m.Type, s)
+	if err != nil {
+		r.mu.Unlock()
+		return ErrInvalidSignal
+	}
+	f.private = true
+	err = peer.enqueue(f) // under the lock: what one sender sends stays in order
+	r.mu.Unlock()
+	peer.queued(f, err)
+	return nil
+}
+
+// targetLocked finds the member that a signal goes to.
+func (r *Room) targetLocked(from *member, to string) (*member, *Error) {
+	if to == "" && len(r.members) == 2 {
+		for _, m := range r.members {
+			if m != from {
+				return m, nil
+			}
+		}
+	}
+	if m := r.members[to]; m != nil && m != from {
+		return m, nil
+	}
+	return nil, ErrNotInRoom
+}
+
+// admitLocked keeps the books of offers and generations.
+func (r *Room) admitLocked(from, to *member, typ string, s *signal) *Error {
+	switch typ {
+	case "rtc:offer":
+		from.last++
+		s.Offer = from.last
+		if from.offers == nil {
+			from.offers = map[string]uint64{}
+		}
+		from.offers[to.user] = s.Offer
+		from.describe(s.Description)
+	case "rtc:answer":
+		open := to.offers[from.user]
+		if open == 0 || s.Offer != 0 && s.Offer != open {
+			return ErrSuperseded
+		}
+		s.Offer = open
+		delete(to.offers, from.user)
+		delete(from.offers, to.user) // who answers has taken its own offer back
+		from.describe(s.Description)
+	case "rtc:ice":
+		s.Candidates = slices.DeleteFunc(s.Candidates, func(c ICECandidate) bool {
+			return !from.current(c) || r.opt.RelayOnly && c.Candidate != "" && !c.relayed()
+		})
+		if from.count += len(s.Candidates); from.count > r.opt.MaxCandidates {
+			return ErrTooManySignals
+		}
+	}
+	return nil
+}
+
+// describe begins a generation of candidates, unless d only repeats it.
+func (m *member) describe(d *Description) {
+	if u := d.ufrag(); u != m.ufrag {
+		m.prior, m.ufrag, m.count = m.ufrag, u, 0
+	}
+}
+
+// current reports whether c belongs to one of the sender's two latest
+// descriptions; a candidate that does not say is let through.
+func (m *member) current(c ICECandidate) bool {
+	u := c.UsernameFragment
+	return u == nil || *u == "" || m.ufrag == "" || *u == m.ufrag || *u == m.prior
+}
+
+// relayedAs counts an outcome.
+func (h *Hub) relayedAs(e *Error) error {
+	code := "ok"
+	if e != nil {
+		code = e.Code
+	}
+	h.mu.Lock()
+	h.relayed[code]++
+	h.mu.Unlock()
+	if e == nil {
+		return nil
+	}
+	return e
+}

@@ -1,0 +1,206 @@
+package signaling
+
+import (
+	"bufio"
+	"errors"
+	"net"
+	"sync"
+	"sync/atomic"
+	"syscall"
+	"time"
+
+	"github.com/gorilla/websocket"
+)
+
+// Socket is what Accept hands to OnSocket: the connection beneath a peer, for
+// limits and drains that close one.
+type Socket interface {
+	// Close ends the session with a close frame. It does not block.
+	Close(code int, reason string) error
+}
+
+// socket is one WebSocket connection. Its fields below peer are guarded by the
+// peer's mutex, except where it says otherwise.
+//
+// Reading belongs to one goroutine at a time: the server's, which runs serve
+// while there are bytes, and in the portable mode a shallow one that waits for
+// them. Writing belongs to whoever set writing.
+type socket struct {
+	peer   *Peer
+	conn   net.Conn        // below it all; closed through this
+	raw    syscall.RawConn // parked mode only
+	ws     *websocket.Conn
+	parked bool
+	gen    uint32
+	fd     int32
+	onEnd  func()
+
+	// reading, owned by the reader
+	br      *bufio.Reader // has a buffer while there are bytes
+	pre     []byte        // read by the waiting goroutine already
+	polling bool          // reads must not wait
+	ioErr   error         // of the connection, not of the protocol
+
+	seen atomic.Int64 // when the last bytes came, since the hub's start
+
+	// writing
+	first     []byte // frames that go before any message
+	pong      []byte // payload of the latest ping, nil if none
+	rest      []byte // what a write left over
+	stalled   time.Duration
+	writing   bool
+	deflate   bool
+	dead      bool
+	wantPing  bool
+	closing   bool
+	closeSent bool
+	dropQueue bool
+	pinged    bool          // a pong is owed
+	pingAt    time.Duration // when the ping went out
+	pingMark  uint64        // messages sent before it
+	pingSeq   uint32
+	ackAt     time.Duration // a ping is due by then, to learn what arrived; 0: no
+	closeBy   time.Duration
+	code      uint16
+	reason    string
+}
+
+// handle is a socket as the outside sees it.
+type handle socket
+
+// Close implements Socket.
+func (c *handle) Close(code int, reason string) error {
+	s := (*socket)(c)
+	p := s.peer
+	p.mu.Lock()
+	current := p.sock == s && !s.dead
+	p.mu.Unlock()
+	if current {
+		p.Close(code, reason)
+	}
+	return nil
+}
+
+// closeLocked starts the closing handshake. With drop what is queued is not
+// sent before it.
+func (s *socket) closeLocked(code int, reason string, drop bool) {
+	if s.closing {
+		return
+	}
+	s.closing, s.code, s.reason, s.dropQueue = true, uint16(code), reason, drop
+	if drop && !s.writing {
+		s.peer.out.clear(s.peer.hub)
+	}
+	s.closeBy = s.peer.hub.now() + s.peer.hub.opt.CloseTimeout
+	s.peer.hub.wheel.set(s.peer, s.closeBy)
+}
+
+// lost is called when the connection is no longer usable, or not needed any
+// more. The session goes away, or ends if it cannot come back.
+func (s *socket) lost(info CloseInfo) {
+	p, h := s.peer, s.peer.hub
+	p.mu.Lock()
+	if s.dead {
+		p.mu.Unlock()
+		return
+	}
+	s.dead = true
+	s.first, s.pong, s.rest = nil, nil, nil
+	p.sock = nil
+	over := false
+	switch {
+	case p.state == peerClosed:
+		p.out.clear(h)
+		h.wheel.remove(p)
+	case info.Clean || h.opt.ResumeFor < 0:
+		over = true
+	default:
+		p.out.written()
+		p.state = peerAway
+		p.until = h.now() + h.opt.ResumeFor
+		h.wheel.set(p, p.until)
+		h.stats.away.Add(1)
+		if h.opt.OnAway != nil {
+			p.post(func() { h.opt.OnAway(p) })
+		}
+	}
+	p.mu.Unlock()
+	if over {
+		p.end(info, true)
+	}
+	h.unpark(s)
+	s.conn.Close()
+	h.socketGone(s)
+	if s.onEnd != nil {
+		s.onEnd()
+	}
+}
+
+// netConn is a socket as gorilla sees it: reads are ours, and what gorilla
+// would write by itself (its own close frames) is not written, since the hub
+// writes every frame after the handshake.
+type netConn socket
+
+var errNothing = errors.New("nothing to read")
+
+// Read implements net.Conn.
+func (c *netConn) Read(b []byte) (n int, err error) {
+	if len(c.pre) > 0 {
+		n = copy(b, c.pre)
+		c.pre = c.pre[n:]
+		return n, nil
+	}
+	if c.polling {
+		n, err = (*socket)(c).readNow(b)
+	} else {
+		n, err = c.conn.Read(b)
+	}
+	if err != nil && err != errNothing {
+		c.ioErr = err
+	}
+	if n > 0 {
+		c.peer.hub.stats.bytesIn.Add(int64(n))
+	}
+	return n, err
+}
+
+func (c *netConn) Write(b []byte) (int, error) {
+	if c.ws == nil { // the handshake's answer
+		return c.conn.Write(b)
+	}
+	return len(b), nil
+}
+
+func (c *netConn) Close() error                       { return c.conn.Close() }
+func (c *netConn) LocalAddr() net.Addr                { return c.conn.LocalAddr() }
+func (c *netConn) RemoteAddr() net.Addr               { return c.conn.RemoteAddr() }
+func (c *netConn) SetDeadline(t time.Time) error      { return c.conn.SetDeadline(t) }
+func (c *netConn) SetReadDeadline(t time.Time) error  { return c.conn.SetReadDeadline(t) }
+func (c *netConn) SetWriteDeadline(t time.Time) error { return c.conn.SetWriteDeadline(t) }
+
+// readBufferSize is what a socket that has something to read borrows. Gorilla
+// keeps a hijacked reader only if it is larger than 256 bytes.
+const readBufferSize = 4096
+
+var readers = sync.Pool{New: func() any { return bufio.NewReaderSize(nil, readBufferSize) }}
+
+// borrow gives the socket's reader a buffer.
+func (s *socket) borrow() {
+	if s.br.Size() == 0 {
+		r := readers.Get().(*bufio.Reader)
+		r.Reset((*netConn)(s))
+		*s.br = *r
+	}
+}
+
+// giveBack takes the buffer away again if it is empty. The reader stays the
+// one that gorilla knows.
+func (s *socket) giveBack() {
+	if s.br.Size() != 0 && s.br.Buffered() == 0 {
+		r := new(bufio.Reader)
+		*r = *s.br
+		*s.br = bufio.Reader{}
+		r.Reset(nil)
+		readers.Put(r)
+	}
+}

@@ -1,0 +1,232 @@
+package signaling
+
+import (
+	"encoding/binary"
+	"sync"
+	"time"
+)
+
+// batchBytes is how much of a queue goes out in one write. A larger message
+// is written alone.
+const batchBytes = 32 << 10
+
+var batches = sync.Pool{New: func() any { b := make([]byte, 0, batchBytes+1024); return &b }}
+
+// hasWorkLocked reports whether there is anything to write.
+func (s *socket) hasWorkLocked() bool {
+	if s.closeSent {
+		return false
+	}
+	return len(s.first) > 0 || s.pong != nil || s.wantPing || s.closing || s.peer.out.waiting() > 0
+}
+
+// pump writes until nothing waits or the kernel takes no more. The caller has
+// set writing.
+func (s *socket) pump() {
+	p := s.peer
+	scratch := batches.Get().(*[]byte)
+	defer func() {
+		if cap(*scratch) <= 2*batchBytes {
+			batches.Put(scratch)
+		}
+	}()
+	for {
+		p.mu.Lock()
+		if s.dead {
+			p.mu.Unlock()
+			return
+		}
+		if !s.hasWorkLocked() {
+			s.writing = false
+			p.mu.Unlock()
+			return
+		}
+		b := s.batchLocked((*scratch)[:0])
+		p.mu.Unlock()
+		if cap(b) > cap(*scratch) {
+			*scratch = b[:0]
+		}
+		n, err := s.write(b)
+		if err != nil {
+			s.lost(CloseInfo{Code: 1006, Reason: "connection lost"})
+			return
+		}
+		if n < len(b) {
+			p.mu.Lock()
+			s.rest = append([]byte(nil), b[n:]...)
+			s.stalled = p.hub.now()
+			p.hub.wheel.set(p, s.stalled+p.hub.opt.WriteTimeout)
+			p.mu.Unlock()
+			s.awaitWritable()
+			return
+		}
+		s.wrote()
+	}
+}
+
+// writable goes on after the kernel has room again.
+func (s *socket) writable() {
+	p := s.peer
+	p.mu.Lock()
+	rest := s.rest
+	if s.dead || rest == nil {
+		p.mu.Unlock()
+		return
+	}
+	p.mu.Unlock()
+	n, err := s.write(rest)
+	if err != nil {
+		s.lost(CloseInfo{Code: 1006, Reason: "connection lost"})
+		return
+	}
+	p.mu.Lock()
+	s.rest = rest[n:]
+	if n > 0 {
+		s.stalled = p.hub.now()
+	}
+	if n == len(rest) {
+		s.rest, s.stalled = nil, 0
+	}
+	p.mu.Unlock()
+	if n < len(rest) {
+		s.awaitWritable()
+		return
+	}
+	s.wrote()
+	s.pump()
+}
+
+// wrote books what was written.
+func (s *socket) wrote() {
+	p, h := s.peer, s.peer.hub
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	if s.dead {
+		return
+	}
+	h.stats.messagesOut.Add(int64(p.out.flying))
+	p.out.written()
+	if h.opt.ResumeFor < 0 {
+		p.out.trim(h, 0, 0)
+	} else {
+		p.out.trim(h, h.opt.QueueMessages, min(h.opt.ResumeBytes, max(h.opt.QueueBytes, h.opt.ResumeBytes)-p.out.queued))
+		if s.ackAt == 0 && !s.closing && (p.out.own >= ackBytes || p.out.sent >= ackMessages) {
+			s.askLocked()
+		}
+	}
+	if s.closeSent {
+		if c, ok := s.conn.(interface{ CloseWrite() error }); ok {
+			c.CloseWrite() // the client need not wait for our end of the handshake
+		}
+	}
+}
+
+// When this much is kept for a resume, the next ping comes after ackAfter
+// already: its pong says that everything before it has arrived.
+const (
+	ackBytes    = 512
+	ackMessages = 32
+	ackAfter    = 2 * time.Second
+)
+
+// askLocked brings the next ping forward.
+func (s *socket) askLocked() {
+	h := s.peer.hub
+	s.ackAt = h.now() + min(ackAfter, h.opt.PingEvery)
+	h.wheel.set(s.peer, s.ackAt)
+}
+
+// batchLocked appends what goes out next: frames of the socket itself, then
+// messages up to batchBytes, then, when all is out, the close frame.
+func (s *socket) batchLocked(b []byte) []byte {
+	p, h := s.peer, s.peer.hub
+	b = append(b, s.first...)
+	s.first = nil
+	if s.pong != nil {
+		b = appendControl(b, opPong, s.pong)
+		s.pong = nil
+	}
+	if s.closing && s.dropQueue {
+		p.out.clear(h)
+	}
+	b = s.messagesLocked(b)
+	if s.wantPing && !s.closing {
+		s.wantPing, s.pinged = false, true
+		s.pingAt, s.pingMark, s.ackAt = h.now(), p.out.next(), 0
+		s.pingSeq++
+		var seq [4]byte
+		binary.BigEndian.PutUint32(seq[:], s.pingSeq)
+		b = appendControl(b, opPing, seq[:])
+		h.wheel.set(p, s.pingAt+h.opt.PongTimeout)
+	}
+	if s.closing && p.out.waiting() == 0 {
+		s.closeSent = true
+		b = appendClose(b, int(s.code), s.reason)
+	}
+	h.stats.writes.Add(1)
+	return b
+}
+
+// messagesLocked appends waiting messages: several as one array, so that a
+// browser wakes up once. With compression each keeps its own frame, which may
+// have been compressed for many receivers.
+func (s *socket) messagesLocked(b []byte) []byte {
+	p := s.peer
+	wait := p.out.frames[p.out.sent+p.out.flying:]
+	n, size := 0, 0
+	for n < len(wait) && (n == 0 || size+wait[n].Len() <= batchBytes) {
+		size += wait[n].Len()
+		n++
+	}
+	if n == 0 {
+		return b
+	}
+	p.out.flying += n
+	if n == 1 || s.deflate {
+		for _, f := range wait[:n] {
+			w := f.wire
+			if s.deflate {
+				if d := f.deflate(p.hub); d != nil {
+					w = d
+				}
+			}
+			b = append(b, w...)
+		}
+		return b
+	}
+	payload := n + 1 // brackets and commas
+	for _, f := range wait[:n] {
+		payload += len(f.JSON())
+	}
+	var head [maxHeader]byte
+	k := putHeader(head[:], finBit|opText, payload)
+	b = append(b, head[maxHeader-k:]...)
+	for i, f := range wait[:n] {
+		b = append(b, "[,"[min(i, 1)])
+		b = append(b, f.JSON()...)
+	}
+	return append(b, ']')
+}
+
+// write writes b: at once and as much as goes in the parked mode, all of it or
+// an error in the portable one.
+func (s *socket) write(b []byte) (n int, err error) {
+	if s.parked {
+		n, err = s.writeNow(b)
+	} else {
+		s.conn.SetWriteDeadline(time.Now().Add(s.peer.hub.opt.WriteTimeout))
+		n, err = s.conn.Write(b)
+	}
+	s.peer.hub.stats.bytesOut.Add(int64(n))
+	return n, err
+}
+
+// writeSoon writes a few bytes if that takes no time to speak of.
+func (s *socket) writeSoon(b []byte) {
+	if s.parked {
+		s.writeNow(b)
+		return
+	}
+	s.conn.SetWriteDeadline(time.Now().Add(100 * time.Millisecond))
+	s.conn.Write(b)
+}
