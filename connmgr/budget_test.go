@@ -21,7 +21,9 @@ func heap() uint64 {
 // TestBudget measures what a connection costs beyond the caller's, at the
 // worst: a user and an address each. doc.go says 100 bytes.
 func TestBudget(t *testing.T) {
-	require.EqualValues(t, 64, unsafe.Sizeof(slot{})*8/unsafe.Sizeof(uintptr(0)), "slot, on 64 bits")
+	if unsafe.Sizeof(uintptr(0)) == 8 {
+		require.EqualValues(t, 64, unsafe.Sizeof(slot{}))
+	}
 	for _, n := range []int{1_200, 19_000, 100_000} {
 		requests := make([]Request, n)
 		tickets := make([]Ticket, n)

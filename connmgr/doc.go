@@ -35,15 +35,16 @@
 // answers the request with 503 and Retry-After, which proxies and programs
 // understand. [Manager.BeginRefuse] with [Manager.RefuseConn] upgrades first
 // and closes with 1013, the only answer that a browser shows to a script.
-// What each costs is printed by the benchmark in internal/bench/connmgr.
+// The second costs about twice the CPU time of the first, the third a fifth
+// more than the second; go run ./connmgr in internal/bench measures it.
 //
 // # Memory
 //
 // A connection of its own user and address costs at most 100 bytes, without
-// the strings of its Request, which are kept, and whatever its Conn is. Of
-// these up to 12 are taken by New for each of Options.MaxConns. A connection
-// with a Key of its own costs 40 more, one accepted by Listener about 90 more, a remembered
-// address of a rate limit about 40. The sums are bounded by MaxConns +
+// the strings of its Request, which are kept, and whatever its Conn is; up to
+// 11 of these are taken by New for each of Options.MaxConns. A connection with
+// a Key of its own costs 30 more, one that Listener let in 60 more, an address
+// whose rate is remembered 40. The sums are bounded by MaxConns +
 // MaxClosing, Accept.MaxConns and MaxRateAddrs. With Options.Account set, each
 // connection also reserves BytesPerConn there for what it costs the caller.
 //

@@ -42,8 +42,8 @@ type Request struct {
 // deadline and by draining.
 //
 // All its methods may be called concurrently. It owns no goroutine, but for a
-// timer while somebody is unauthenticated, and one for Options.Shared, which
-// ends in Shutdown. Conn, Account and Logger are called on the goroutine that
+// timer while somebody is unauthenticated, and two for Options.Shared, which
+// end in Shutdown. Conn, Account and Logger are called on the goroutine that
 // caused the call, with no lock held.
 type Manager struct {
 	opt    Options
