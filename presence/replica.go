@@ -1,0 +1,189 @@
+package presence
+
+import "bytes"
+
+// replica is what this node knows of a topic in the Store, and what the Store
+// does not know yet. The tracker's lock guards it.
+type replica struct {
+	pos        Position         // every event until here was followed
+	subscribed bool             // in this session
+	read       bool             // pos is worth something
+	early      []Event          // arrived before one that comes first
+	out        map[string]outOp // what the Store is to be told, by user
+	partial    bool             // a bound kept members of other nodes out
+}
+
+const maxEarly = 128
+
+// outOp is a change on its way to the Store. What a Put says is read from the
+// member when it is sent: however often it changes meanwhile, it is one.
+type outOp struct {
+	kind OpKind
+	seen Position
+	gen  uint64
+}
+
+// follow takes one event, from the wire or from Read, if it is the next one.
+func (r *replicator) follow(tp *topic, e Event, now int64) {
+	rp := tp.replica
+	switch {
+	case rp.read && e.Pos.Epoch == rp.pos.Epoch && e.Pos.Offset <= rp.pos.Offset:
+		r.stats.Doubled++
+		return
+	case !rp.read || e.Pos.Epoch != rp.pos.Epoch || e.Pos.Offset != rp.pos.Offset+1:
+		if len(rp.early) < maxEarly {
+			rp.early = append(rp.early, e)
+		}
+		r.toRead[tp] = true // with the next beat, unless the gap closes before
+		return
+	}
+	r.apply(tp, e, now)
+	rp.pos.Offset++
+	for i := 0; i < len(rp.early); i++ { // few
+		x := rp.early[i]
+		if x.Pos.Epoch == rp.pos.Epoch && x.Pos.Offset > rp.pos.Offset+1 {
+			continue
+		}
+		rp.early[i] = rp.early[len(rp.early)-1]
+		rp.early[len(rp.early)-1] = Event{}
+		rp.early = rp.early[:len(rp.early)-1]
+		if x.Pos.Epoch == rp.pos.Epoch && x.Pos.Offset == rp.pos.Offset+1 {
+			r.apply(tp, x, now)
+			rp.pos.Offset++
+		}
+		i = -1
+	}
+	if len(rp.early) == 0 {
+		rp.early = nil
+		if rp.subscribed {
+			delete(r.toRead, tp)
+		}
+	}
+}
+
+// apply makes an event true here.
+func (r *replicator) apply(tp *topic, e Event, now int64) {
+	t := r.t
+	r.stats.Events++
+	switch e.Kind {
+	case Put:
+		r.remotePut(tp, e, now)
+	case Drop:
+		if by := r.known[e.Incarnation]; by != nil && by != r.self {
+			if m := t.find(tp.name, e.User); m != nil {
+				if x := m.entryBy(by); x != nil {
+					t.removeEntry(x)
+					t.decide(m, now)
+				}
+			}
+		}
+	case Leave:
+		m := t.find(tp.name, e.User)
+		if m == nil {
+			return
+		}
+		for x := m.entries; x != nil; {
+			next := x.next
+			asker := x.by.name == e.Incarnation && x.by != r.self
+			if asker || x.at <= e.Seen {
+				if x.by == r.self {
+					m.joined = false
+					tp.joined--
+				}
+				t.removeEntry(x)
+			}
+			x = next
+		}
+		t.decide(m, now)
+	}
+}
+
+// remotePut takes the word of another node, or the echo of this one's.
+func (r *replicator) remotePut(tp *topic, e Event, now int64) {
+	t := r.t
+	if e.Incarnation == r.self.name {
+		m := t.find(tp.name, e.User)
+		switch {
+		case m == nil || !m.joined:
+			r.send(tp, e.User, Drop) // left meanwhile, or a ghost of ours
+		default:
+			if x := m.entryBy(r.self); bytes.Equal(x.meta, e.Meta) {
+				x.at = e.Pos.Offset
+				t.decide(m, now)
+			} else {
+				r.send(tp, e.User, Put)
+			}
+		}
+		return
+	}
+	u, err := t.addUser(e.User)
+	if err == nil {
+		var m *member
+		if m, err = t.addMember(tp, u); err == nil {
+			t.setEntry(m, r.incarnation(e.Incarnation), own(e.Meta), e.Pos.Offset)
+			t.decide(m, now)
+			return
+		}
+		t.dropUser(u)
+	}
+	tp.replica.partial = true
+	t.stats.refused.Remote++
+}
+
+// replace makes the whole of a topic what All says. Where the Store lost what
+// it knew, the members that only it could name have a Grace to be named again.
+func (r *replicator) replace(tp *topic, u Update, now int64) {
+	t, rp := r.t, tp.replica
+	lost := rp.read && u.Pos.Epoch != rp.pos.Epoch
+	named := make(map[entryKey]bool, len(u.Events))
+	for _, e := range u.Events {
+		named[entryKey{e.User, e.Incarnation}] = true
+	}
+	var orphans *incarnation
+	for _, m := range tp.everyone() {
+		for x := m.entries; x != nil; {
+			next := x.next
+			switch {
+			case x.by != r.self && !named[entryKey{m.user.id, x.by.name}]:
+				meta := x.meta
+				t.removeEntry(x)
+				if lost {
+					if orphans == nil {
+						orphans = r.orphans(now)
+					}
+					t.setEntry(m, orphans, meta, 0)
+				}
+			case x.by == r.self && !named[entryKey{m.user.id, r.self.name}]:
+				if lost || x.at == unsynced {
+					x.at = unsynced
+					r.send(tp, m.user.id, Put)
+				} else { // another node made the user leave
+					m.joined = false
+					tp.joined--
+					t.removeEntry(x)
+				}
+			}
+			x = next
+		}
+		t.decide(m, now)
+	}
+	for _, e := range u.Events {
+		r.remotePut(tp, e, now)
+	}
+}
+
+// everyone returns the members of tp, told or not.
+func (tp *topic) everyone() []*member {
+	out := make([]*member, 0, tp.members)
+	for _, p := range tp.order {
+		if p.m != nil {
+			out = append(out, p.m)
+		}
+	}
+	for _, c := range tp.changes {
+		if c.m.seq == 0 {
+			out = append(out, c.m)
+		}
+	}
+	return out
+}
