@@ -209,7 +209,7 @@ func TestResume(t *testing.T) {
 		for i := 4; i <= 10; i++ {
 			require.Equal(t, strconv.Itoa(i), string(d.next().Data))
 		}
-		require.Equal(t, "open away back", s.notes())
+		require.Eventually(t, func() bool { return s.notes() == "open away back" }, 10*time.Second, time.Millisecond)
 		d.ws.WriteMessage(websocket.CloseMessage, websocket.FormatCloseMessage(1000, ""))
 		require.Eventually(t, func() bool { return s.notes() == "open away back close1000" }, 10*time.Second, time.Millisecond)
 		s.mu.Lock()

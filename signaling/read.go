@@ -48,7 +48,6 @@ func (s *socket) serve() {
 		return
 	}
 	s.borrow()
-	timed := false
 	for {
 		ready, err := s.peek()
 		if err != nil {
@@ -58,23 +57,16 @@ func (s *socket) serve() {
 		if !ready {
 			break
 		}
-		if !timed { // one deadline for what is read in one go
-			s.conn.SetReadDeadline(time.Now().Add(h.opt.ReadTimeout))
-			timed = true
-		}
 		if err := s.message(); err != nil {
 			s.failed(err)
 			return
 		}
-		if s.br.Buffered() == 0 && len(s.pre) == 0 {
+		if s.timed {
+			s.timed = false
 			s.conn.SetReadDeadline(time.Time{})
-			timed = false
 		}
 	}
 	s.giveBack()
-	if timed {
-		s.conn.SetReadDeadline(time.Time{})
-	}
 	p.flush()
 	s.start()
 }

@@ -31,6 +31,9 @@ type socket struct {
 	raw    syscall.RawConn // parked mode only
 	ws     *websocket.Conn
 	parked bool
+	known  bool   // to the epoll set
+	timed  bool   // a read deadline is set; owned by the reader
+	armed  uint32 // what it waits for in the set
 	gen    uint32
 	fd     int32
 	onEnd  func()
@@ -150,9 +153,12 @@ func (c *netConn) Read(b []byte) (n int, err error) {
 		c.pre = c.pre[n:]
 		return n, nil
 	}
-	if c.polling {
-		n, err = (*socket)(c).readNow(b)
-	} else {
+	n, err = (*socket)(c).readNow(b)
+	if err == errNothing && !c.polling {
+		if !c.timed { // within a message, waiting has a limit
+			c.timed = true
+			c.conn.SetReadDeadline(time.Now().Add(c.peer.hub.opt.ReadTimeout))
+		}
 		n, err = c.conn.Read(b)
 	}
 	if err != nil && err != errNothing {

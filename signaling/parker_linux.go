@@ -1,0 +1,264 @@
+package signaling
+
+import (
+	"crypto/tls"
+	"io"
+	"net"
+	"os"
+	"sync"
+	"syscall"
+
+	"golang.org/x/sys/unix"
+)
+
+// parker waits for all idle sockets at once with one epoll set of its own. The
+// set's descriptor is itself registered with the runtime's netpoller, so that
+// waiting blocks no thread.
+type parker struct {
+	hub *Hub
+	fd  int
+	set *os.File
+	raw syscall.RawConn
+
+	mu    sync.Mutex
+	table []*socket // by descriptor
+	gen   uint32    // tells a reused descriptor's sockets apart
+}
+
+// What a socket waits for in the set.
+const (
+	armRead  = unix.EPOLLIN | unix.EPOLLRDHUP
+	armWrite = unix.EPOLLOUT
+	failure  = unix.EPOLLERR | unix.EPOLLHUP
+)
+
+func newParker(h *Hub) (*parker, error) {
+	fd, err := unix.EpollCreate1(unix.EPOLL_CLOEXEC)
+	if err != nil {
+		return nil, os.NewSyscallError("epoll_create1", err)
+	}
+	if err := unix.SetNonblock(fd, true); err != nil {
+		unix.Close(fd)
+		return nil, os.NewSyscallError("fcntl", err)
+	}
+	p := &parker{hub: h, fd: fd, set: os.NewFile(uintptr(fd), "epoll")}
+	if p.raw, err = p.set.SyscallConn(); err != nil {
+		p.set.Close()
+		return nil, err
+	}
+	h.running.Go(p.run)
+	return p, nil
+}
+
+// close ends run.
+func (p *parker) close() { p.set.Close() }
+
+func (p *parker) run() {
+	events := make([]unix.EpollEvent, 256)
+	for {
+		n := 0
+		err := p.raw.Read(func(fd uintptr) bool {
+			n, _ = unix.EpollWait(int(fd), events, 0)
+			return n > 0
+		})
+		if err != nil {
+			return
+		}
+		for _, ev := range events[:n] {
+			p.mu.Lock()
+			s := p.table[ev.Fd]
+			if s != nil && s.gen != uint32(ev.Pad) {
+				s = nil
+			}
+			p.mu.Unlock()
+			if s != nil {
+				s.ready(ev.Events)
+			}
+		}
+	}
+}
+
+// ready starts what the socket waited for.
+func (s *socket) ready(events uint32) {
+	p := s.peer
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	if s.dead {
+		return
+	}
+	if s.armed&armRead != 0 && events&(armRead|failure) != 0 {
+		s.armed &^= armRead
+		p.hub.running.Go(s.serve)
+	}
+	if s.armed&armWrite != 0 && events&(armWrite|failure) != 0 {
+		s.armed &^= armWrite
+		p.hub.running.Go(s.writable)
+	}
+	if s.armed != 0 {
+		s.armLocked(0)
+	}
+}
+
+// canPark reports whether conn is plain TCP and remembers what is needed to
+// work on its descriptor. A wrapper counts as plain if it offers the
+// descriptor itself, as one that embeds *net.TCPConn does; TLS does not.
+func (s *socket) canPark(conn net.Conn) bool {
+	sc, ok := conn.(syscall.Conn)
+	if !ok {
+		return false
+	}
+	inner := conn
+	if w, ok := conn.(interface{ NetConn() net.Conn }); ok {
+		inner = w.NetConn()
+	}
+	if _, ok := conn.(*tls.Conn); ok {
+		return false
+	}
+	if _, ok := inner.(*net.TCPConn); !ok {
+		return false
+	}
+	raw, err := sc.SyscallConn()
+	if err != nil || raw.Control(func(fd uintptr) { s.fd = int32(fd) }) != nil {
+		return false
+	}
+	s.raw = raw
+	return true
+}
+
+// enter makes the socket known by its descriptor.
+func (k *parker) enter(s *socket) {
+	k.mu.Lock()
+	defer k.mu.Unlock()
+	if n := int(s.fd) + 1 - len(k.table); n > 0 {
+		k.table = append(k.table, make([]*socket, n)...)
+	}
+	k.gen++
+	s.gen = k.gen
+	k.table[s.fd] = s
+}
+
+// unpark forgets the socket. It must be called before its connection closes.
+func (h *Hub) unpark(s *socket) {
+	if !s.parked {
+		return
+	}
+	k := h.parker
+	k.mu.Lock()
+	defer k.mu.Unlock()
+	if int(s.fd) < len(k.table) && k.table[s.fd] == s {
+		k.table[s.fd] = nil
+		unix.EpollCtl(k.fd, unix.EPOLL_CTL_DEL, int(s.fd), nil)
+	}
+}
+
+// park waits, without a goroutine, until there is something to read.
+func (s *socket) park() { s.arm(armRead) }
+
+// awaitWritable waits, without a goroutine, until the kernel takes more.
+func (s *socket) awaitWritable() { s.arm(armWrite) }
+
+func (s *socket) arm(what uint32) {
+	s.peer.mu.Lock()
+	defer s.peer.mu.Unlock()
+	if !s.dead { // else the descriptor may be another's already
+		s.armLocked(what)
+	}
+}
+
+// armLocked registers once for what the socket waits for. The set reports it at
+// once if it is already so.
+func (s *socket) armLocked(what uint32) {
+	op := unix.EPOLL_CTL_MOD
+	if !s.known {
+		s.known, op = true, unix.EPOLL_CTL_ADD
+		s.peer.hub.parker.enter(s)
+	}
+	s.armed |= what
+	ev := unix.EpollEvent{Events: s.armed | unix.EPOLLONESHOT, Fd: s.fd, Pad: int32(s.gen)}
+	if err := unix.EpollCtl(s.peer.hub.parker.fd, op, int(s.fd), &ev); err != nil {
+		s.peer.hub.log.Error("epoll_ctl", "error", err)
+		s.peer.hub.running.Go(func() { s.lost(CloseInfo{Code: 1006, Reason: "epoll_ctl"}) })
+	}
+}
+
+// descriptorOp is one read or write that must not wait, with its callback for
+// RawConn made beforehand.
+type descriptorOp struct {
+	b    []byte
+	n    int
+	err  error
+	call func(uintptr) bool
+}
+
+var (
+	reads = sync.Pool{New: func() any {
+		op := new(descriptorOp)
+		op.call = func(fd uintptr) bool {
+			for {
+				op.n, op.err = unix.Read(int(fd), op.b)
+				if op.err != unix.EINTR {
+					return true
+				}
+			}
+		}
+		return op
+	}}
+	writes = sync.Pool{New: func() any {
+		op := new(descriptorOp)
+		op.call = func(fd uintptr) bool {
+			for op.n < len(op.b) {
+				n, err := unix.Write(int(fd), op.b[op.n:])
+				if err == unix.EINTR {
+					continue
+				}
+				if err != nil {
+					op.err = err
+					return true
+				}
+				op.n += n
+			}
+			return true
+		}
+		return op
+	}}
+)
+
+func (op *descriptorOp) do(run func(func(uintptr) bool) error, b []byte) (int, error) {
+	op.b, op.n, op.err = b, 0, nil
+	err := run(op.call)
+	if err == nil {
+		err = op.err
+	}
+	op.b = nil
+	return max(op.n, 0), err
+}
+
+// readNow reads what is there, or returns errNothing.
+func (s *socket) readNow(b []byte) (int, error) {
+	if s.raw == nil {
+		return 0, errNothing
+	}
+	op := reads.Get().(*descriptorOp)
+	n, err := op.do(s.raw.Read, b)
+	reads.Put(op)
+	switch {
+	case err == unix.EAGAIN:
+		return 0, errNothing
+	case err != nil:
+		return 0, err
+	case n == 0:
+		return 0, io.EOF
+	}
+	return n, nil
+}
+
+// writeNow writes as much as the kernel takes at once.
+func (s *socket) writeNow(b []byte) (int, error) {
+	op := writes.Get().(*descriptorOp)
+	n, err := op.do(s.raw.Write, b)
+	writes.Put(op)
+	if err == unix.EAGAIN {
+		err = nil
+	}
+	return n, err
+}
