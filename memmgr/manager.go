@@ -273,9 +273,9 @@ func (m *Manager) stepLocked(s *sampler, now time.Time) action {
 			acc.baseline = acc.Used()
 		}
 	}
+	m.stuckLocked(now, &a) // judges the last round before the next one begins
 	a.round = m.wantsRoundLocked(now, &a)
 	a.collect, a.release = m.wantsCollectLocked(now, to)
-	m.stuckLocked(now, &a)
 	w.history.add(now, w.pressure, to, &w.sample, m.refused.Load())
 	return a
 }

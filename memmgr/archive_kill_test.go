@@ -1,0 +1,3 @@
+package memmgr_test
+
+func childArchive() int { return 0 }
