@@ -1,0 +1,257 @@
+package compress
+
+import "math/bits"
+
+// brotliEncoder writes brotli, RFC 7932, block by block. It is working
+// memory only: what one block needs to know of those before it is in
+// brotliState and in the bytes themselves, so one encoder serves any number
+// of streams in turn.
+//
+// It exists beside andybalholm/brotli because a stream must be flushed to a
+// byte boundary while no encoder is held, the window must be as small as the
+// body, and distances must reach into a dictionary (RFC 9842).
+type brotliEncoder struct {
+	find     matchFinder
+	commands []command
+	codes    []commandCode
+	prefix   prefixScratch
+	literal  prefixCode
+	insert   prefixCode
+	distance prefixCode
+}
+
+// brotliState is what a stream carries from block to block.
+type brotliState struct {
+	recent [4]uint32 // distances, the latest first
+}
+
+// A command copies insert literals and then length bytes from distance back.
+type command struct {
+	insert, length, distance uint32
+}
+
+// commandCode is a command in the symbols of RFC 7932, sections 4 and 5.
+type commandCode struct {
+	symbol        uint16
+	distance      uint8
+	distanceBits  uint8
+	distanceExtra uint32
+}
+
+// brotliBlockBytes is the most that shares one set of prefix codes.
+const brotliBlockBytes = 128 << 10
+
+// header starts a stream with a window of 1<<lgwin bytes, 16 to 24.
+func (st *brotliState) header(w *bitWriter, lgwin uint) {
+	st.recent = [4]uint32{4, 11, 15, 16}
+	switch lgwin {
+	case 16:
+		w.write(1, 0)
+	case 17:
+		w.write(7, 1)
+	default:
+		w.write(4, uint64(lgwin-17)<<1|1)
+	}
+}
+
+// window returns the smallest window in which n bytes reach each other.
+func window(n int) uint { return min(max(uint(bits.Len(uint(n+16))), 16), 24) }
+
+// encode appends buf[start:] as meta-blocks that may copy from all of buf,
+// but across buf[fence] in one copy only if fence is 0.
+func (e *brotliEncoder) encode(w *bitWriter, st *brotliState, buf []byte, start, fence int) {
+	e.find.begin(buf, start, fence)
+	for start < len(buf) {
+		end := min(start+brotliBlockBytes, len(buf))
+		e.commands = e.find.matches(e.commands[:0], start, end)
+		e.block(w, st, buf[start:end])
+		start = end
+	}
+}
+
+func (e *brotliEncoder) block(w *bitWriter, st *brotliState, src []byte) {
+	var literals [256]uint32
+	var inserts [704]uint32
+	var distances [64]uint32
+
+	e.codes = e.codes[:0]
+	pos := 0
+	for _, c := range e.commands {
+		for _, b := range src[pos : pos+int(c.insert)] {
+			literals[b]++
+		}
+		pos += int(c.insert + c.length)
+		code := st.code(c)
+		inserts[code.symbol]++
+		if code.symbol >= 128 && c.length > 0 {
+			distances[code.distance]++
+		}
+		e.codes = append(e.codes, code)
+	}
+
+	blockHeader(w, len(src))
+	w.write(1, 0)  // compressed
+	w.write(13, 0) // one block type of each kind, plain distances, one context
+	e.literal.store(w, &e.prefix, literals[:])
+	e.insert.store(w, &e.prefix, inserts[:])
+	e.distance.store(w, &e.prefix, distances[:])
+
+	pos = 0
+	for i, c := range e.commands {
+		code := &e.codes[i]
+		w.write(uint(e.insert.depth[code.symbol]), uint64(e.insert.code[code.symbol]))
+		ic, cc := insertCode(c.insert), copyCode(c.length)
+		w.write(uint(insertExtra[ic]), uint64(c.insert-insertBase[ic]))
+		if c.length > 0 {
+			w.write(uint(copyExtra[cc]), uint64(c.length-copyBase[cc]))
+		} else {
+			w.write(uint(copyExtra[cc]), 0)
+		}
+		for _, b := range src[pos : pos+int(c.insert)] {
+			w.write(uint(e.literal.depth[b]), uint64(e.literal.code[b]))
+		}
+		pos += int(c.insert + c.length)
+		if code.symbol >= 128 && c.length > 0 {
+			w.write(uint(e.distance.depth[code.distance]), uint64(e.distance.code[code.distance]))
+			w.write(uint(code.distanceBits), uint64(code.distanceExtra))
+		}
+	}
+}
+
+// blockHeader starts a meta-block of n bytes that is not the last one.
+func blockHeader(w *bitWriter, n int) {
+	nibbles := max((bits.Len(uint(n-1))+3)/4, 4)
+	w.write(1, 0)
+	w.write(2, uint64(nibbles-4))
+	w.write(uint(4*nibbles), uint64(n-1))
+}
+
+// storedBlocks appends src as it is: valid brotli that needs no encoder.
+func storedBlocks(w *bitWriter, src []byte) {
+	for len(src) > 0 {
+		n := min(len(src), 1<<20)
+		blockHeader(w, n)
+		w.write(1, 1)
+		w.align()
+		w.out = append(w.out, src[:n]...)
+		src = src[n:]
+	}
+}
+
+// metadata appends an empty or padding meta-block, after which the stream is
+// at a byte boundary: this is how brotli is flushed. len(pad) <= 65536.
+func metadata(w *bitWriter, pad []byte) {
+	w.write(4, 3<<1) // not last, no nibbles, reserved
+	if len(pad) == 0 {
+		w.write(2, 0)
+		w.align()
+		return
+	}
+	size := uint(1)
+	if len(pad) > 256 {
+		size = 2
+	}
+	w.write(2, uint64(size))
+	w.write(8*size, uint64(len(pad)-1))
+	w.align()
+	w.out = append(w.out, pad...)
+}
+
+// finish ends the stream with an empty last meta-block.
+func finish(w *bitWriter) {
+	w.write(2, 3)
+	w.align()
+}
+
+// code puts c into symbols and moves the recent distances on.
+func (st *brotliState) code(c command) commandCode {
+	ic, cc := insertCode(c.insert), copyCode(c.length)
+	r := &st.recent
+	last := c.length == 0 || c.distance == r[0]
+	code := commandCode{symbol: combine(ic, cc, last)}
+	if last {
+		return code
+	}
+	switch c.distance {
+	case r[1]:
+		code.distance = 1
+	case r[2]:
+		code.distance = 2
+	case r[3]:
+		code.distance = 3
+	case r[0] - 1:
+		code.distance = 4
+	case r[0] + 1:
+		code.distance = 5
+	case r[0] - 2:
+		code.distance = 6
+	case r[0] + 2:
+		code.distance = 7
+	case r[0] - 3:
+		code.distance = 8
+	case r[0] + 3:
+		code.distance = 9
+	default:
+		d := c.distance + 3
+		n := uint(bits.Len32(d)) - 2
+		prefix := (d >> n) & 1
+		code.distance = uint8(2*(n-1) + uint(prefix) + 16)
+		code.distanceBits = uint8(n)
+		code.distanceExtra = d - (2+prefix)<<n
+	}
+	r[3], r[2], r[1], r[0] = r[2], r[1], r[0], c.distance
+	return code
+}
+
+var (
+	insertBase  = [24]uint32{0, 1, 2, 3, 4, 5, 6, 8, 10, 14, 18, 26, 34, 50, 66, 98, 130, 194, 322, 578, 1090, 2114, 6210, 22594}
+	insertExtra = [24]uint8{0, 0, 0, 0, 0, 0, 1, 1, 2, 2, 3, 3, 4, 4, 5, 5, 6, 7, 8, 9, 10, 12, 14, 24}
+	copyBase    = [24]uint32{2, 3, 4, 5, 6, 7, 8, 9, 10, 12, 14, 18, 22, 30, 38, 54, 70, 102, 134, 198, 326, 582, 1094, 2118}
+	copyExtra   = [24]uint8{0, 0, 0, 0, 0, 0, 0, 0, 1, 1, 2, 2, 3, 3, 4, 4, 5, 5, 6, 7, 8, 9, 10, 24}
+)
+
+func insertCode(n uint32) uint {
+	switch {
+	case n < 6:
+		return uint(n)
+	case n < 130:
+		b := uint(bits.Len32(n-2)) - 2
+		return b<<1 + uint((n-2)>>b) + 2
+	case n < 2114:
+		return uint(bits.Len32(n-66)) + 9
+	case n < 6210:
+		return 21
+	case n < 22594:
+		return 22
+	}
+	return 23
+}
+
+func copyCode(n uint32) uint {
+	switch {
+	case n == 0:
+		return 2 // a block that ends in literals; the length is not read
+	case n < 10:
+		return uint(n) - 2
+	case n < 134:
+		b := uint(bits.Len32(n-6)) - 2
+		return b<<1 + uint((n-6)>>b) + 4
+	case n < 2118:
+		return uint(bits.Len32(n-70)) + 11
+	}
+	return 23
+}
+
+// combine makes the symbol for an insert and a copy code. With last, the
+// distance is the previous one, and short codes leave it out altogether.
+func combine(ic, cc uint, last bool) uint16 {
+	low := uint16(cc&7 | (ic&7)<<3)
+	if last && ic < 8 && cc < 16 {
+		if cc < 8 {
+			return low
+		}
+		return low | 64
+	}
+	cell := 2 * (cc>>3 + 3*(ic>>3))
+	return uint16(cell<<5+0x40+(0x520D40>>cell)&0xC0) | low
+}

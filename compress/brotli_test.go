@@ -1,0 +1,101 @@
+package compress
+
+import (
+	"bytes"
+	"fmt"
+	"io"
+	"math/rand/v2"
+	"strings"
+	"testing"
+
+	"github.com/andybalholm/brotli"
+	"github.com/stretchr/testify/require"
+)
+
+// cards is a list such as the queue: ids and object keys are random, the
+// rest repeats. n of them are about 296 n bytes.
+func cards(n int, seed uint64) []byte {
+	r := rand.New(rand.NewPCG(seed, 7))
+	names := strings.Fields("Ana Ben Cleo Dan Eva Finn Gia Hugo Ida Jan Kim Leo Mia Noa Ole Pia Quinn Rosa Sam Tea")
+	genders := []string{"female", "male", "nonbinary", "unspecified"}
+	var b bytes.Buffer
+	b.WriteString(`{"cards":[`)
+	for i := range n {
+		if i > 0 {
+			b.WriteByte(',')
+		}
+		fmt.Fprintf(&b, `{"userId":"%08x-%04x-4%03x-a%03x-%012x","name":"%s","gender":"%s","selfieUrl":"https://media.example.com/selfies/%016x.webp","videoUrl":"https://media.example.com/videos/%016x.mp4","hasCooldown":%t,"cooldownUntil":null,"lastActiveAt":"2026-11-23T04:%02d:%02d.000Z"}`,
+			r.Uint32(), r.IntN(1<<16), r.IntN(1<<12), r.IntN(1<<12), r.Uint64N(1<<48), names[r.IntN(len(names))], genders[r.IntN(4)],
+			r.Uint64(), r.Uint64(), r.IntN(9) == 0, r.IntN(60), r.IntN(60))
+	}
+	fmt.Fprintf(&b, `],"total":%d}`, n)
+	return b.Bytes()
+}
+
+func noise(n int) []byte {
+	r := rand.New(rand.NewPCG(1, 2))
+	b := make([]byte, n)
+	for i := range b {
+		b[i] = byte(r.Uint32())
+	}
+	return b
+}
+
+func unbrotli(t testing.TB, b []byte) []byte {
+	out, err := io.ReadAll(brotli.NewReader(bytes.NewReader(b)))
+	require.NoError(t, err)
+	return out
+}
+
+func bodies() map[string][]byte {
+	return map[string][]byte{
+		"one":    []byte("x"),
+		"two":    []byte("xy"),
+		"runs":   bytes.Repeat([]byte("a"), 100000),
+		"pair":   bytes.Repeat([]byte("ab"), 3000),
+		"cards":  cards(50, 1),
+		"large":  cards(2000, 2),
+		"noise":  noise(70000),
+		"noise5": noise(5),
+		"mixed":  append(append(cards(20, 3), noise(30000)...), cards(20, 3)...),
+	}
+}
+
+func TestBrotliWhole(t *testing.T) {
+	e := engine{brotli: new(brotliEncoder)}
+	for name, body := range bodies() {
+		t.Run(name, func(t *testing.T) {
+			for range 2 {
+				s := stream{coding: brCoding, pad: len(name) * 90}
+				require.Equal(t, body, unbrotli(t, e.whole(nil, &s, body)))
+			}
+		})
+	}
+}
+
+func TestBrotliBlocks(t *testing.T) {
+	e := engine{brotli: new(brotliEncoder)}
+	for name, body := range bodies() {
+		t.Run(name, func(t *testing.T) {
+			r := rand.New(rand.NewPCG(3, 4))
+			s := stream{coding: brCoding}
+			var out []byte
+			for pos := 0; pos < len(body); {
+				n := min(1+r.IntN(1+r.IntN(20000)), len(body)-pos)
+				from := max(pos-historyBytes, 0)
+				if r.IntN(3) == 0 {
+					out = s.stored(out, body[pos:pos+n])
+				} else {
+					out = e.block(out, &s, body[from:pos+n], pos-from)
+				}
+				pos += n
+				// All so far can be decoded without what follows.
+				got := make([]byte, pos)
+				_, err := io.ReadFull(brotli.NewReader(bytes.NewReader(out)), got)
+				require.NoError(t, err)
+				require.Equal(t, body[:pos], got)
+			}
+			require.Equal(t, body, unbrotli(t, s.end(out)))
+		})
+	}
+}

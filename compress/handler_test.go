@@ -1,0 +1,73 @@
+package compress
+
+import (
+	"bytes"
+	"io"
+	"net/http"
+	"net/http/httptest"
+	"testing"
+
+	"github.com/klauspost/compress/gzip"
+	"github.com/klauspost/compress/zstd"
+	"github.com/stretchr/testify/require"
+)
+
+func newTest(t testing.TB, change ...func(*Options)) *Compressor {
+	o := Options{MaxEncoders: 2, MaxBufferedBytes: 16 << 20}
+	for _, f := range change {
+		f(&o)
+	}
+	c, err := New(o)
+	require.NoError(t, err)
+	t.Cleanup(c.Close)
+	return c
+}
+
+func decode(t testing.TB, name string, b []byte) []byte {
+	var r io.Reader = bytes.NewReader(b)
+	var err error
+	switch name {
+	case "gzip":
+		r, err = gzip.NewReader(r)
+	case "br":
+		return unbrotli(t, b)
+	case "zstd":
+		r, err = zstd.NewReader(r)
+	default:
+		require.Empty(t, name)
+	}
+	require.NoError(t, err)
+	out, err := io.ReadAll(r)
+	require.NoError(t, err)
+	return out
+}
+
+func TestHandlerCodings(t *testing.T) {
+	for _, size := range []int{1, 3, 20, 200, 3000} {
+		body := cards(size, 5)
+		for _, coding := range []string{"gzip", "br", "zstd", ""} {
+			for _, piece := range []int{len(body), 1000} {
+				for _, pad := range []int{0, 300} {
+					c := newTest(t, func(o *Options) { o.Padding = pad })
+					h := c.Handler(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+						w.Header().Set("Content-Type", "application/json")
+						for b := body; len(b) > 0; b = b[min(piece, len(b)):] {
+							w.Write(b[:min(piece, len(b))])
+						}
+					}))
+					r := httptest.NewRequest("GET", "/", nil)
+					r.Header.Set("Accept-Encoding", coding)
+					w := httptest.NewRecorder()
+					h.ServeHTTP(w, r)
+					got := w.Result().Header
+					require.Equal(t, body, decode(t, got.Get("Content-Encoding"), w.Body.Bytes()))
+					if len(body) > 1000 {
+						require.Equal(t, coding, got.Get("Content-Encoding"))
+					}
+					require.Equal(t, "Accept-Encoding", got.Get("Vary"))
+					require.Zero(t, c.Stats().BufferedBytes)
+				}
+			}
+		}
+	}
+}

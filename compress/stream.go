@@ -1,0 +1,202 @@
+package compress
+
+import (
+	"encoding/binary"
+	"hash/crc32"
+	"math/rand/v2"
+)
+
+// A stream is the state of one encoded body between its blocks: some bytes,
+// whatever the coding. The engine that encodes a block keeps nothing of it.
+type stream struct {
+	coding  coding
+	started bool
+	crc     uint32
+	size    uint32
+	brotli  brotliState
+	pad     int // bytes of padding to add at the end
+}
+
+// historyBytes is how much of the plain body a stream keeps to copy from.
+const historyBytes = 8 << 10
+
+// whole appends the encoding of a complete body to dst.
+func (e *engine) whole(dst []byte, s *stream, body []byte) []byte {
+	switch s.coding {
+	case zstdCoding:
+		return appendSkippable(e.zstd.EncodeAll(body, dst), s.pad)
+	case brCoding:
+		w := bitWriter{out: dst}
+		s.brotli.header(&w, window(len(body)))
+		e.brotli.encode(&w, &s.brotli, body, 0, 0)
+		if s.pad > 0 {
+			metadata(&w, padding(s.pad))
+		}
+		finish(&w)
+		return w.out
+	}
+	dst = appendGzipHeader(dst, s.pad)
+	e.app.b = dst
+	e.deflate.ResetDict(&e.app, nil)
+	e.deflate.Write(body)
+	e.deflate.Close()
+	return s.appendGzipTrailer(e.app.take(), body)
+}
+
+// block appends buf[start:] to the stream, flushed, so that the client can
+// decode all of it. buf[:start] is what the client had last.
+func (e *engine) block(dst []byte, s *stream, buf []byte, start int) []byte {
+	switch s.coding {
+	case zstdCoding:
+		return e.zstd.EncodeAll(buf[start:], dst) // a frame of its own
+	case brCoding:
+		w := bitWriter{out: dst}
+		if !s.started {
+			s.brotli.header(&w, streamWindow)
+		}
+		e.brotli.encode(&w, &s.brotli, buf, start, 0)
+		metadata(&w, nil)
+		s.started = true
+		return w.out
+	}
+	if !s.started {
+		dst = appendGzipHeader(dst, s.pad)
+		s.started = true
+	}
+	s.sum(buf[start:])
+	e.app.b = dst
+	e.deflate.ResetDict(&e.app, buf[:start])
+	e.deflate.Write(buf[start:])
+	e.deflate.Flush()
+	return e.app.take()
+}
+
+// streamWindow lets a block of the largest size reach all of its history.
+const streamWindow = 21
+
+// stored appends body uncompressed but well formed: what a stream that has
+// begun sends when no engine is free.
+func (s *stream) stored(dst, body []byte) []byte {
+	switch s.coding {
+	case zstdCoding:
+		for len(body) > 0 {
+			n := min(len(body), 128<<10)
+			dst = append(dst, zstdMagic...)
+			dst = append(dst, 0xa0) // single segment, 4 bytes of content size
+			dst = binary.LittleEndian.AppendUint32(dst, uint32(n))
+			dst = append(dst, byte(n<<3|1), byte(n>>5), byte(n>>13)) // last block, raw
+			dst = append(dst, body[:n]...)
+			body = body[n:]
+		}
+		return dst
+	case brCoding:
+		w := bitWriter{out: dst}
+		if !s.started {
+			s.brotli.header(&w, streamWindow)
+		}
+		storedBlocks(&w, body)
+		metadata(&w, nil)
+		s.started = true
+		return w.out
+	}
+	if !s.started {
+		dst = appendGzipHeader(dst, s.pad)
+		s.started = true
+	}
+	s.sum(body)
+	for len(body) > 0 {
+		n := min(len(body), 0xffff)
+		dst = append(dst, 0, byte(n), byte(n>>8), byte(^n), byte(^n>>8))
+		dst = append(dst, body[:n]...)
+		body = body[n:]
+	}
+	return dst
+}
+
+// end appends what completes the stream.
+func (s *stream) end(dst []byte) []byte {
+	switch s.coding {
+	case zstdCoding:
+		return appendSkippable(dst, s.pad)
+	case brCoding:
+		w := bitWriter{out: dst}
+		if !s.started {
+			s.brotli.header(&w, 16)
+		}
+		if s.pad > 0 {
+			metadata(&w, padding(s.pad))
+		}
+		finish(&w)
+		return w.out
+	}
+	if !s.started {
+		dst = appendGzipHeader(dst, s.pad)
+	}
+	return s.appendGzipTrailer(append(dst, 3, 0), nil)
+}
+
+func (s *stream) sum(body []byte) {
+	s.crc = crc32.Update(s.crc, crc32.IEEETable, body)
+	s.size += uint32(len(body))
+}
+
+var zstdMagic = []byte{0x28, 0xb5, 0x2f, 0xfd}
+
+// appendGzipHeader starts a gzip member, RFC 1952. Padding is a comment.
+func appendGzipHeader(dst []byte, pad int) []byte {
+	if pad == 0 {
+		return append(dst, 0x1f, 0x8b, 8, 0, 0, 0, 0, 0, 0, 255)
+	}
+	dst = append(dst, 0x1f, 0x8b, 8, 16, 0, 0, 0, 0, 0, 255)
+	dst = append(dst, padding(pad)...)
+	return append(dst, 0)
+}
+
+func (s *stream) appendGzipTrailer(dst, body []byte) []byte {
+	s.sum(body)
+	dst = binary.LittleEndian.AppendUint32(dst, s.crc)
+	return binary.LittleEndian.AppendUint32(dst, s.size)
+}
+
+// appendSkippable appends a skippable zstd frame of n bytes, RFC 8878, 3.1.2.
+func appendSkippable(dst []byte, n int) []byte {
+	if n == 0 {
+		return dst
+	}
+	dst = append(dst, 0x50, 0x2a, 0x4d, 0x18)
+	dst = binary.LittleEndian.AppendUint32(dst, uint32(n))
+	return append(dst, padding(n)...)
+}
+
+// padding returns n bytes that are not zero.
+func padding(n int) []byte {
+	p := make([]byte, n)
+	for i := range p {
+		p[i] = 'p'
+	}
+	return p
+}
+
+// randomPad draws the length of the padding, 1 to most, or 0 without any.
+// The generator of math/rand/v2 is ChaCha8, seeded by the system.
+func randomPad(most int) int {
+	if most == 0 {
+		return 0
+	}
+	return 1 + rand.IntN(most)
+}
+
+// appender is an io.Writer that appends.
+type appender struct{ b []byte }
+
+func (a *appender) Write(p []byte) (int, error) {
+	a.b = append(a.b, p...)
+	return len(p), nil
+}
+
+// take returns what was written and forgets it.
+func (a *appender) take() []byte {
+	b := a.b
+	a.b = nil
+	return b
+}
