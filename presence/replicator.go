@@ -71,6 +71,9 @@ func (r *replicator) stop(ctx context.Context) error {
 	if r.session == nil {
 		return nil
 	}
+	if ctx.Err() != nil {
+		return context.Cause(ctx)
+	}
 	if err := r.send1(ctx, r.session); err != nil && !errors.Is(err, ErrFenced) {
 		return err
 	}
