@@ -45,7 +45,7 @@ async function live() {
   try {
     const { onlineUsers: n, activeCalls: talks } = await api.live()
     $('#here').hidden = n === 0
-    $('#here span').textContent = `${plural(n, 'person is', 'people are')} here` + (talks ? `, ${plural(talks, 'conversation')} going on` : ' right now')
+    $('#here span').textContent = `${plural(n, 'person', 'people')} here` + (talks ? `, ${plural(talks, 'conversation')}` : '') + ' right now'
   } catch {
     $('#here').hidden = true
   }
@@ -100,7 +100,7 @@ function go(place) {
 }
 
 function route() {
-  if (!me.me() || call.active()) return
+  if (!me.me() || call.talking() || call.summary()) return
   const hash = location.hash.slice(1)
   const place = places.includes(hash) ? hash : 'people'
   for (const a of $$('#tabs a')) {
@@ -111,6 +111,14 @@ function route() {
   if (place === 'history') history.refresh()
   document.title = { people: 'Evenings', history: 'Your conversations · Evenings', settings: 'You · Evenings' }[place]
   show(place)
+}
+
+// While a summary is open one is not free; leaving it, by whatever link, is
+// the wish to be.
+function leaveSummary(place) {
+  call.dismiss()
+  go(place)
+  queue.join().catch((err) => toast(fault(err), true))
 }
 
 /** stopped is a screen that says why there is nothing else, and what to do. */
@@ -155,36 +163,37 @@ function notice(text, action, act) {
   noticeAct = act
 }
 
-// The socket's own states: connecting, open, waiting {seconds, attempt,
-// wasOpen, code}, closed {code, reason}.
-function connection(state, info = {}) {
-  const words = { connecting: 'Connecting…', open: 'Connected', waiting: 'Reconnecting…', closed: 'Not connected' }[state] ?? ''
+function connection({ state, attempt = 1, inMs = 1000, code, reason }) {
+  const words = { connecting: 'Connecting…', open: 'Connected', reconnecting: 'Reconnecting…', closed: 'Not connected' }[state]
   $('#state').dataset.state = state
   $('#state-text').textContent = words
   call.connectionChanged()
   clearInterval(countdown)
   if (state === 'open') {
-    if (!$('#notice').hidden) say('Connected again.')
+    if (lostAt) say('Connected again.')
+    lostAt = 0
     why = ''
-    return elsewhere(other)
-  }
-  if (state === 'waiting') return waiting(info)
-  if (state === 'closed') return closed(info)
+    elsewhere(other)
+  } else if (state === 'reconnecting') waiting(attempt, inMs)
+  else if (state === 'closed' && me.me()) closed(code, reason)
 }
 
+// A short cut is healed before anybody has read a word about it, so the bar
+// comes only after a second; the state at the top and the call tell at once.
 let countdown = 0
-function waiting({ seconds = 1, attempt = 1, code = 0 }) {
-  const at = Date.now() + seconds * 1000
-  if (code === 1013) why = 'All places are taken at the moment.'
-  else if (code === 1001 || code === 1012) why = 'The server is being restarted.'
+let lostAt = 0
+function waiting(attempt, inMs) {
+  lostAt ||= Date.now()
+  const at = Date.now() + inMs
   const tell = () => {
+    if (Date.now() - lostAt < 1000) return
     const left = Math.ceil((at - Date.now()) / 1000)
     notice(`${why || 'The connection is lost.'} ${left > 0 ? `Trying again in ${plural(left, 'second')}.` : 'Trying again…'}`, 'Try now', () => socket.retry())
   }
   tell()
-  if (attempt === 1 || attempt % 4 === 0) alarm(`${why || 'The connection is lost.'} Trying to reconnect.`)
-  countdown = setInterval(tell, 500)
-  diagnose()
+  if (attempt === 2 || attempt % 5 === 0) alarm(`${why || 'The connection is lost.'} Trying to reconnect.`)
+  countdown = setInterval(tell, 250)
+  if (attempt > 1) diagnose()
 }
 
 // A browser does not show scripts why a WebSocket was refused, so ask by HTTP.
@@ -192,14 +201,15 @@ async function diagnose() {
   try {
     await api.me()
     await api.ready()
+    why = 'All places are taken at the moment.' // everything answers but the socket
   } catch (err) {
     if (err.status === 401) return sessionOver()
     if (err.code === 'under_review' || err.code === 'banned') return underReview(err.code)
-    why = { 0: 'The server cannot be reached.', 503: 'The server is full or being restarted.', 429: 'That was a little too often.' }[err.status] ?? why
+    why = { 0: 'The server cannot be reached.', 503: 'The server is full or being restarted.', 429: 'That was a little too often.' }[err.status] ?? ''
   }
 }
 
-function closed({ code, reason }) {
+function closed(code, reason) {
   if (code === 4002) return sessionOver(reason)
   if (code === 4003) return underReview()
   if (code === 4001) {
@@ -226,7 +236,7 @@ async function hello(h) {
   call.restore(h.call, h.resumed)
   if (h.resumed) return
   invite.restore(h.invite)
-  if (!h.call && !call.active()) await queue.join().catch((err) => toast(fault(err), true))
+  if (!h.call && !call.talking() && !call.summary()) await queue.join().catch((err) => toast(fault(err), true))
 }
 
 // ── wiring ────────────────────────────────────────────────────────────────
@@ -239,7 +249,7 @@ socket.on('session:invalidated', ({ reason }) => sessionOver(reason))
 
 call.start({
   elsewhereChanged: elsewhere,
-  done: () => { go('people'); queue.join().catch((err) => toast(fault(err), true)) },
+  done: () => leaveSummary('people'),
 })
 queue.start(invite.ask)
 invite.start()
@@ -252,6 +262,13 @@ settings.start({
   toSettings: () => { show('loading'); route() },
 })
 
+for (const a of $$('.tabs a, .brand')) {
+  a.addEventListener('click', (e) => {
+    if (!call.summary()) return
+    e.preventDefault()
+    leaveSummary(a.hash.slice(1))
+  })
+}
 $('#notice-action').addEventListener('click', () => noticeAct?.())
 $('#to-login').addEventListener('click', () => { clearInterval(liveTimer); $('#to-login').hidden = true; show('login') })
 $('#login-back').addEventListener('click', boot)

@@ -19,12 +19,18 @@ let onElsewhere = () => {}
 
 const video = $('#remote')
 
-/** active tells whether this page shows a call or its summary. */
-export const active = () => call !== null || ended !== null
+/** talking and summary tell what this page shows: a call, or how one was. */
+export const talking = () => call !== null
+export const summary = () => ended !== null
+
+/** dismiss puts the summary away. */
+export function dismiss() {
+  ended = null
+}
 
 /**
  * start wires the screen. elsewhereChanged is told of a call in another window
- * (or null); done is called when the summary is left.
+ * (or null); done is asked for when the summary is to be left.
  */
 export function start({ elsewhereChanged, done }) {
   onElsewhere = elsewhereChanged
@@ -65,7 +71,7 @@ export function start({ elsewhereChanged, done }) {
   $('#share-form').addEventListener('submit', (e) => { e.preventDefault(); busy($('#share-form .primary'), share) })
   $('#chat-form').addEventListener('submit', (e) => { e.preventDefault(); busy($('#chat-form .primary'), sendLine) })
   $('#unblock').addEventListener('click', () => { video.muted = false; play() })
-  $('#after-back').addEventListener('click', () => { ended = null; done() })
+  $('#after-back').addEventListener('click', () => done())
   $('#after-report').addEventListener('click', () => ended && report([ended.peer]))
   setInterval(tick, 250)
   setInterval(watchPicture, 1500)

@@ -2,7 +2,7 @@
 // queue:snapshot and queue:update, cheaply and without moving the focus.
 
 import { $, el, face, say } from './dom.js'
-import { genders, plural, secondsTo, time, until } from './words.js'
+import { brief, genders, plural, secondsTo, time, until } from './words.js'
 import { socket } from './socket.js'
 
 const cards = new Map() // userId → {card, node}, in the order of the window
@@ -61,7 +61,7 @@ async function move(cursor, behind) {
   ;[here, back] = [cursor, behind]
   try {
     await socket.request('queue:more', { cursor })
-    $('#people').scrollIntoView({ block: 'start' })
+    $('#people-list').scrollIntoView({ block: 'start' })
   } catch {
     ;[here, back] = before
   }
@@ -72,7 +72,7 @@ export function clear() {
   cards.clear()
   total = 0
   next = ''
-  $('#people').replaceChildren()
+  $('#people-list').replaceChildren()
 }
 
 function snapshot(data) {
@@ -81,18 +81,18 @@ function snapshot(data) {
   const keep = new Map(cards)
   cards.clear()
   const nodes = data.cards.map((card) => put(card, keep.get(card.userId)?.node))
-  if (!sameNodes(nodes)) $('#people').replaceChildren(...nodes)
+  if (!sameNodes(nodes)) $('#people-list').replaceChildren(...nodes)
   paint()
 }
 
 const sameNodes = (nodes) => {
-  const now = $('#people').children
+  const now = $('#people-list').children
   return now.length === nodes.length && nodes.every((n, i) => n === now[i])
 }
 
 function update({ added = [], removed = [], total: all }) {
   total = all
-  const list = $('#people')
+  const list = $('#people-list')
   for (const id of removed) {
     const gone = cards.get(id)
     if (!gone) continue
@@ -143,7 +143,7 @@ function mark(card, node) {
   const button = $('button', node)
   node.classList.toggle('met', Boolean(met))
   button.disabled = Boolean(met)
-  button.textContent = met ? `Again ${until(time(card.cooldownUntil))}` : 'Invite'
+  button.textContent = met ? `Again in ${brief(time(card.cooldownUntil))}` : 'Invite'
   button.setAttribute('aria-label', met ? `You have met ${card.name}. Again ${until(time(card.cooldownUntil))}` : `Invite ${card.name}`)
 }
 

@@ -87,13 +87,18 @@ export class Link {
     }
   }
 
-  #describe() {
+  // The server numbers offers; an answer repeats the number of its offer, so
+  // that one to an offer that was replaced on the way goes nowhere.
+  #describe(offer) {
     const d = this.#pc.localDescription
-    if (d && !this.#closed) this.#send(d.type === 'offer' ? 'rtc:offer' : 'rtc:answer', { description: { type: d.type, sdp: d.sdp } })
+    if (!d || this.#closed) return
+    const description = { type: d.type, sdp: d.sdp }
+    if (d.type === 'offer') this.#send('rtc:offer', { description })
+    else this.#send('rtc:answer', { description, offer })
   }
 
   /** receive takes rtc:offer, rtc:answer and rtc:ice of the other side, in order. */
-  async receive({ description, candidate }) {
+  async receive({ description, offer, candidate, candidates }) {
     const pc = this.#pc
     try {
       if (description) {
@@ -110,11 +115,13 @@ export class Link {
         if (description.type === 'offer') {
           await this.#answerWithTracks()
           await pc.setLocalDescription()
-          this.#describe()
+          this.#describe(offer)
         }
-      } else if (candidate) {
+        return
+      }
+      for (const c of candidates ?? (candidate ? [candidate] : [])) {
         try {
-          await pc.addIceCandidate(candidate)
+          await pc.addIceCandidate(c)
         } catch (err) {
           if (!this.#ignoreOffer && !this.#closed) console.debug('candidate of another generation:', err.message)
         }
@@ -147,6 +154,7 @@ export class Link {
     if (this.#closed) return
     if (iceServers) this.#pc.setConfiguration({ ...this.#pc.getConfiguration(), iceServers })
     this.#pc.restartIce()
+    if (this.#pc.signalingState === 'have-local-offer') this.#offer() // the offer was lost with a socket: no event will ask for another
   }
 
   get connected() {

@@ -48,6 +48,12 @@ export function until(t) {
   return `in ${plural(Math.round(s / 3600), 'hour')}`
 }
 
+/** brief: 21 h, for a button. */
+export function brief(t) {
+  const s = secondsTo(t)
+  return s < 5400 ? `${Math.max(1, Math.round(s / 60))} min` : `${Math.round(s / 3600)} h`
+}
+
 /** day: today at 20:15, Friday at 20:15, 3 May at 20:15. */
 export function day(t) {
   const d = new Date(t)
@@ -80,8 +86,8 @@ const errors = {
   too_many: 'That was a little fast. Please wait a moment.',
   too_large: 'That is too large: a picture may have up to 2 MB.',
   overloaded: 'It is full here at the moment. Please try again in a minute.',
-  busy_server: 'It is full here at the moment. Please try again in a minute.',
   draining: 'The server is being restarted. Please try again in a moment.',
+  internal: 'Something went wrong on our side. Please try again.',
   unavailable: 'Something does not answer on our side. Please try again in a moment.',
   under_review: 'Your place is under review.',
   banned: 'Your place has been closed.',
