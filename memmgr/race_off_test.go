@@ -1,0 +1,5 @@
+//go:build !race
+
+package memmgr_test
+
+const raceEnabled = false
