@@ -56,11 +56,11 @@ func (s *socket) nextLocked(now time.Duration) (next time.Duration, alive bool) 
 		if now-s.pingAt >= o.PongTimeout {
 			return 0, false
 		}
-		return s.pingAt + o.PongTimeout, true
+		return min(s.pingAt+o.PongTimeout, now+o.PingEvery), true
 	}
 	if now >= seen+o.PingEvery && now >= s.pingAt+o.PingEvery || s.ackAt > 0 && now >= s.ackAt {
 		s.wantPing = true
-		return now + o.PongTimeout, true
+		return now + min(o.PongTimeout, o.PingEvery), true
 	}
 	next = max(seen, s.pingAt) + o.PingEvery
 	if s.ackAt > 0 {

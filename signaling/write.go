@@ -157,7 +157,7 @@ func (s *socket) batchLocked(b []byte) []byte {
 		var seq [4]byte
 		binary.BigEndian.PutUint32(seq[:], s.pingSeq)
 		b = appendControl(b, opPing, seq[:])
-		h.wheel.set(p, s.pingAt+h.opt.PongTimeout)
+		h.wheel.set(p, s.pingAt+min(h.opt.PongTimeout, h.opt.PingEvery))
 	}
 	if s.closing && p.out.waiting() == 0 {
 		s.closeSent = true

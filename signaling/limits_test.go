@@ -1,0 +1,275 @@
+package signaling
+
+import (
+	"bytes"
+	"compress/flate"
+	"fmt"
+	"net"
+	"net/http"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/gorilla/websocket"
+	"github.com/stretchr/testify/require"
+)
+
+// rawSend writes one masked frame (with a mask of zeros) made by hand.
+func rawSend(t *testing.T, conn net.Conn, first byte, payload []byte) {
+	t.Helper()
+	b := make([]byte, maxHeader, maxHeader+4+len(payload))
+	n := putHeader(b, first, len(payload))
+	b = b[maxHeader-n:]
+	b[1] |= maskBit
+	b = append(append(b, 0, 0, 0, 0), payload...)
+	_, err := conn.Write(b)
+	require.NoError(t, err)
+}
+
+// bomb returns a compressed message that inflates to n bytes.
+func bomb(n int) []byte {
+	var b bytes.Buffer
+	w, _ := flate.NewWriter(&b, 9)
+	w.Write([]byte(`{"type":"x","data":"`))
+	w.Write(bytes.Repeat([]byte("a"), n))
+	w.Write([]byte(`"}`))
+	w.Flush()
+	return bytes.TrimSuffix(b.Bytes(), []byte{0, 0, 0xff, 0xff})
+}
+
+func TestRulesAndTheirCloseCodes(t *testing.T) {
+	text := func(s string) func(*client) {
+		return func(c *client) { c.ws.WriteMessage(websocket.TextMessage, []byte(s)) }
+	}
+	raw := func(first byte, payload []byte) func(*client) {
+		return func(c *client) { rawSend(c.t, c.ws.NetConn(), first, payload) }
+	}
+	tests := map[string]struct {
+		do   func(*client)
+		code int
+	}{
+		"not JSON":          {text(`hello`), 1007},
+		"half JSON":         {text(`{"type":`), 1007},
+		"empty":             {text(``), 1007},
+		"deep and not JSON": {text(strings.Repeat("[", 1000)), 1007},
+		"binary":            {func(c *client) { c.ws.WriteMessage(websocket.BinaryMessage, []byte(`{"type":"x"}`)) }, 1007},
+		"not UTF-8":         {raw(finBit|opText, []byte("{\"type\":\"\xff\"}")), 1007},
+		"too large":         {text(`{"type":"x","data":"` + strings.Repeat("a", 64<<10) + `"}`), 1009},
+		"announced too large": {func(c *client) {
+			c.ws.NetConn().Write([]byte{finBit | opText, 0xff, 0x7f, 255, 255, 255, 255, 255, 255, 255, 0, 0, 0, 0})
+		}, 1009},
+		"deflate bomb":       {raw(finBit|rsv1Bit|opText, bomb(32<<20)), 1009},
+		"corrupt deflate":    {raw(finBit|rsv1Bit|opText, []byte{0xff, 0xff, 0xff}), 1007},
+		"reserved opcode":    {raw(finBit|3, nil), 1002},
+		"reserved bit":       {raw(finBit|1<<5|opText, []byte(`{"type":"x"}`)), 1002},
+		"unmasked":           {func(c *client) { c.ws.NetConn().Write([]byte{finBit | opText, 2, '{', '}'}) }, 1002},
+		"fragmented ping":    {raw(opPing, nil), 1002},
+		"long ping":          {raw(finBit|opPing, make([]byte, 126)), 1002},
+		"stray continuation": {raw(finBit, []byte("x")), 1002},
+		"bad close code":     {raw(finBit|opClose, []byte{0, 1}), 1002},
+		"too many a second": {func(c *client) {
+			for range 20 {
+				c.ws.WriteMessage(websocket.TextMessage, []byte(`{"type":"x"}`))
+			}
+		}, 1008},
+		"too many pings": {func(c *client) {
+			for range 20 {
+				rawSend(c.t, c.ws.NetConn(), finBit|opPing, nil)
+			}
+		}, 1008},
+		"normal": {func(c *client) { c.ws.WriteMessage(websocket.CloseMessage, websocket.FormatCloseMessage(1000, "")) }, 1000},
+	}
+	both(t, func(t *testing.T, portable bool) {
+		s := serve(t, func(o *Options) {
+			o.Portable, o.Compress, o.Rate, o.Burst, o.ResumeFor, o.TotalQueueBytes = portable, true, 1, 10, -1, 1<<20
+		})
+		for name, test := range tests {
+			t.Run(name, func(t *testing.T) {
+				s := &server{t: t, hub: s.hub, url: s.url}
+				c := s.dial("ann", "")
+				p := s.peer("ann")
+				test.do(c)
+				require.Equal(t, test.code, c.closed())
+				require.Eventually(t, func() bool { return len(s.hub.Peers("ann")) == 0 }, 10*time.Second, time.Millisecond)
+				require.ErrorIs(t, p.Send(Data, "x", nil), ErrClosed)
+			})
+		}
+		t.Run("and it goes on", func(t *testing.T) {
+			s := &server{t: t, hub: s.hub, url: s.url}
+			s.dial("bob", "").send(`{"type":"echo"}`)
+		})
+	})
+}
+
+func TestBadEnvelopeIsAnsweredNotPunished(t *testing.T) {
+	s := serve(t, nil)
+	c := s.dial("ann", "")
+	for _, m := range []string{`[]`, `5`, `"x"`, `null`, `{}`, `{"type":5}`, `{"type":""}`, `{"id":1}`, `{"type":{"a":[]}}`,
+		`{"type":"x","data":` + strings.Repeat("[", 100) + strings.Repeat("]", 100) + `}`,
+		`{"type":"` + strings.Repeat("x", 65) + `"}`, `{"type":"x","id":"` + strings.Repeat("x", 200) + `"}`} {
+		c.send(m)
+		got := c.next()
+		require.Equal(t, "error", got.Type, m)
+		require.Contains(t, string(got.Data), `"invalid_message"`, m)
+	}
+	c.send(`{"type":7,"id":[1]}`)
+	require.Equal(t, `[1]`, string(c.next().ID))
+	c.send(`{"type":"echo","id":1}`)
+	require.Equal(t, "ok", c.next().Type)
+}
+
+func TestOrigin(t *testing.T) {
+	s := serve(t, func(o *Options) {
+		o.Origins = []string{"https://good.example", "https://*.wild.example", "http://p.example:81"}
+	})
+	host := strings.TrimPrefix(s.url, "ws://")
+	tests := map[string]bool{
+		"http://" + host: true, "https://good.example": true, "HTTPS://GOOD.EXAMPLE": true, "https://a.wild.example": true,
+		"https://a.b.wild.example": true, "http://p.example:81": true,
+		"http://good.example": false, "https://good.example:444": false, "https://evilgood.example": false,
+		"https://wild.example": false, "https://xwild.example": false, "http://a.wild.example": false,
+		"null": false, "https://good.example.evil": false, "": true, "https://.wild.example": false,
+	}
+	for origin, want := range tests {
+		h := http.Header{}
+		if origin != "" {
+			h.Set("Origin", origin)
+		}
+		ws, resp, err := websocket.DefaultDialer.Dial(s.url+"/?user=ann", h)
+		if want {
+			require.NoError(t, err, origin)
+			ws.Close()
+		} else {
+			require.Error(t, err, origin)
+			require.Equal(t, 403, resp.StatusCode)
+		}
+	}
+	require.EqualValues(t, 9, s.hub.Stats().Refused["origin"])
+}
+
+func TestFullAndBadHandshakes(t *testing.T) {
+	s := serve(t, func(o *Options) { o.MaxPeers = 2 })
+	s.dial("a", "")
+	s.dial("b", "")
+	_, resp, err := websocket.DefaultDialer.Dial(s.url+"/?user=c", nil)
+	require.Error(t, err)
+	require.Equal(t, 503, resp.StatusCode)
+	require.Regexp(t, `^[1-5]$`, resp.Header.Get("Retry-After"))
+	s2 := serve(t, nil)
+	resp, err = http.Get(strings.Replace(s2.url, "ws", "http", 1))
+	require.NoError(t, err)
+	require.Equal(t, 400, resp.StatusCode)
+	resp.Body.Close()
+	require.Zero(t, s2.hub.Stats().Peers)
+	require.Empty(t, s2.notes())
+	require.Equal(t, 1, s2.end)
+}
+
+func TestOptionsNamesEveryFault(t *testing.T) {
+	_, err := New(Options{MaxMessageBytes: -1, PingEvery: -1, Origins: []string{"good.example", "https://*"}})
+	for _, f := range []string{"MaxPeers = 0", "TotalQueueBytes = 0", "OnMessage = nil", "MaxMessageBytes = -1", "PingEvery = -1ns",
+		"Origins = good.example", "Origins = https://*"} {
+		require.ErrorContains(t, err, "Options."+f)
+	}
+}
+
+func TestControlFramesBetweenFragments(t *testing.T) {
+	both(t, func(t *testing.T, portable bool) {
+		s := serve(t, func(o *Options) { o.Portable = portable })
+		c := s.dial("ann", "")
+		pongs := make(chan string, 10)
+		c.ws.SetPongHandler(func(m string) error { pongs <- m; return nil })
+		conn := c.ws.NetConn()
+		rawSend(t, conn, opText, []byte(`{"type":"ec`))
+		rawSend(t, conn, finBit|opPing, []byte("one"))
+		rawSend(t, conn, 0, []byte(`ho","id"`))
+		time.Sleep(20 * time.Millisecond)
+		rawSend(t, conn, finBit, []byte(`:1}`))
+		require.Equal(t, "1", string(c.next().ID))
+		require.Equal(t, "one", <-pongs)
+	})
+}
+
+// TestBytewise sends everything one byte at a time: no frame may be lost
+// between waiting and reading, and a lone ping must not hold a reader.
+func TestBytewise(t *testing.T) {
+	both(t, func(t *testing.T, portable bool) {
+		s := serve(t, func(o *Options) { o.Portable = portable })
+		c := s.dial("ann", "")
+		conn := c.ws.NetConn()
+		conn.(*net.TCPConn).SetNoDelay(true)
+		var all []byte
+		for i := range 3 {
+			all = append(all, finBit|opPing, maskBit|2, 0, 0, 0, 0, 'h', byte('0'+i))
+			m := fmt.Sprintf(`{"type":"echo","id":%d}`, i)
+			all = append(all, finBit|opText, maskBit|byte(len(m)), 0, 0, 0, 0)
+			all = append(all, m...)
+		}
+		for i := range all {
+			conn.Write(all[i : i+1])
+			time.Sleep(time.Millisecond)
+		}
+		for i := range 3 {
+			require.Equal(t, fmt.Sprint(i), string(c.next().ID))
+		}
+	})
+}
+
+// TestParkedPong is the trap that a reader which hands control frames to
+// NextReader falls into: after a pong it waits for a data frame, and its
+// deadline kills a healthy socket.
+func TestParkedPong(t *testing.T) {
+	both(t, func(t *testing.T, portable bool) {
+		s := serve(t, func(o *Options) {
+			o.Portable, o.PingEvery, o.PongTimeout, o.ReadTimeout = portable, 20*time.Millisecond, 5*time.Second, 50*time.Millisecond
+		})
+		c := s.dial("ann", "")
+		pings := 0
+		c.ws.SetPingHandler(func(m string) error {
+			if pings++; pings == 10 {
+				c.send(`{"type":"echo","id":1}`)
+			}
+			return c.ws.WriteControl(websocket.PongMessage, []byte(m), time.Now().Add(time.Second))
+		})
+		require.Equal(t, "ok", c.next().Type)
+		require.Equal(t, "open", s.notes())
+	})
+}
+
+func TestSilentClientGoesAway(t *testing.T) {
+	both(t, func(t *testing.T, portable bool) {
+		s := serve(t, func(o *Options) {
+			o.Portable, o.PingEvery, o.PongTimeout, o.ResumeFor = portable, 20*time.Millisecond, 40*time.Millisecond, 50*time.Millisecond
+		})
+		conn := s.rawClient("ann")
+		defer conn.Close()
+		require.Eventually(t, func() bool { return s.notes() == "open away close1006" }, 10*time.Second, time.Millisecond)
+	})
+}
+
+func TestHalfAMessageHoldsNothingForLong(t *testing.T) {
+	both(t, func(t *testing.T, portable bool) {
+		s := serve(t, func(o *Options) { o.Portable, o.ReadTimeout, o.ResumeFor = portable, 50*time.Millisecond, -1 })
+		conn := s.rawClient("ann")
+		defer conn.Close()
+		conn.Write([]byte{finBit | opText, maskBit | 100, 0, 0, 0, 0, '{'})
+		require.Eventually(t, func() bool { return s.notes() == "open close1006" }, 10*time.Second, time.Millisecond)
+	})
+}
+
+func TestPanicCostsOnePeer(t *testing.T) {
+	s := serve(t, func(o *Options) {
+		o.OnMessage = func(p *Peer, m Message) {
+			if m.Type == "boom" {
+				panic("boom")
+			}
+			p.Reply(m.ID, nil)
+		}
+	})
+	a, b := s.dial("a", ""), s.dial("b", "")
+	a.send(`{"type":"boom"}`)
+	require.Equal(t, 1011, a.closed())
+	b.send(`{"type":"x","id":1}`)
+	require.Equal(t, "ok", b.next().Type)
+	require.EqualValues(t, 1, s.hub.Stats().Panics)
+}
