@@ -1,0 +1,205 @@
+// Package bus is dating.Bus: how the nodes of one platform reach each other.
+// Here it is in the memory of one process, for one node or, in tests, several.
+//
+// # Memory
+//
+// A node, a subscription and a claim are one map entry each. Claims that are
+// over are forgotten when somebody asks for their key, and all at once when
+// their number has doubled. What nodes tell each other is not queued: it is
+// delivered on the goroutine that publishes.
+//
+// # Concurrency
+//
+// All methods may be called by any goroutine. Memory owns no goroutine. A
+// node's Handler runs on the publisher's goroutine with no lock held, one call
+// at a time for each sender.
+package bus
+
+import (
+	"context"
+	"fmt"
+	"sync"
+	"time"
+
+	"github.com/plimsoll-go/plimsoll/examples/speeddating/dating"
+)
+
+// Memory is a dating.Bus for the nodes of one process.
+type Memory struct {
+	mu     sync.Mutex
+	nodes  map[string]*node
+	claims map[string]claim
+	sweep  int // forget the claims that are over when there are so many
+	stats  dating.BusStats
+}
+
+type node struct {
+	handler dating.Handler
+	people  map[dating.UserID]bool
+	// turns holds, for each sender, the lock that keeps its messages in order.
+	turns map[string]*sync.Mutex
+}
+
+type claim struct {
+	owner string
+	until time.Time
+}
+
+var _ dating.Bus = (*Memory)(nil)
+
+// NewMemory returns an empty bus.
+func NewMemory() *Memory {
+	return &Memory{nodes: make(map[string]*node), claims: make(map[string]claim), sweep: 1024}
+}
+
+// Join puts a node on the bus. It fails if there is one of that name.
+func (m *Memory) Join(_ context.Context, name string, h dating.Handler) (leave func(), err error) {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	if m.nodes[name] != nil {
+		return nil, fmt.Errorf("bus: there is a node %q already", name)
+	}
+	n := &node{handler: h, people: make(map[dating.UserID]bool), turns: make(map[string]*sync.Mutex)}
+	m.nodes[name] = n
+	return func() {
+		m.mu.Lock()
+		defer m.mu.Unlock()
+		if m.nodes[name] == n {
+			delete(m.nodes, name)
+			for _, other := range m.nodes {
+				delete(other.turns, name)
+			}
+		}
+	}, nil
+}
+
+// Subscribe makes node hear what is published to id.
+func (m *Memory) Subscribe(_ context.Context, name string, id dating.UserID) error {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	n := m.nodes[name]
+	if n == nil {
+		return dating.ErrNoNode
+	}
+	n.people[id] = true
+	return nil
+}
+
+// Unsubscribe ends that.
+func (m *Memory) Unsubscribe(name string, id dating.UserID) {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	if n := m.nodes[name]; n != nil {
+		delete(n.people, id)
+	}
+}
+
+// Publish reaches every other node that has subscribed to id.
+func (m *Memory) Publish(from string, id dating.UserID, payload []byte) {
+	m.tell(from, payload, func(n *node) bool { return n.people[id] })
+}
+
+// Broadcast reaches every other node.
+func (m *Memory) Broadcast(from string, payload []byte) {
+	m.tell(from, payload, func(*node) bool { return true })
+}
+
+func (m *Memory) tell(from string, payload []byte, wants func(*node) bool) {
+	type receiver struct {
+		n    *node
+		turn *sync.Mutex
+	}
+	var to []receiver
+	m.mu.Lock()
+	m.stats.Published++
+	for name, n := range m.nodes {
+		if name == from || !wants(n) {
+			continue
+		}
+		turn := n.turns[from]
+		if turn == nil {
+			turn = new(sync.Mutex)
+			n.turns[from] = turn
+		}
+		to = append(to, receiver{n, turn})
+	}
+	m.stats.Delivered += uint64(len(to))
+	m.mu.Unlock()
+	for _, r := range to {
+		r.turn.Lock()
+		r.n.handler.Message(from, payload)
+		r.turn.Unlock()
+	}
+}
+
+// Request has a command carried out by one node.
+func (m *Memory) Request(ctx context.Context, from, name string, payload []byte) ([]byte, error) {
+	m.mu.Lock()
+	n := m.nodes[name]
+	m.stats.Requests++
+	m.mu.Unlock()
+	if n == nil {
+		return nil, dating.ErrNoNode
+	}
+	return n.handler.Request(ctx, from, payload)
+}
+
+// Claim takes all keys for owner until ttl is over, or none.
+func (m *Memory) Claim(_ context.Context, owner string, ttl time.Duration, keys ...string) (bool, error) {
+	now := time.Now()
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	for _, k := range keys {
+		if c, ok := m.claims[k]; ok && c.owner != owner && now.Before(c.until) {
+			return false, nil
+		}
+	}
+	for _, k := range keys {
+		m.claims[k] = claim{owner, now.Add(ttl)}
+	}
+	if len(m.claims) >= m.sweep {
+		for k, c := range m.claims {
+			if !now.Before(c.until) {
+				delete(m.claims, k)
+			}
+		}
+		m.sweep = max(1024, 2*len(m.claims))
+	}
+	return true, nil
+}
+
+// Release gives back those of keys that owner holds.
+func (m *Memory) Release(_ context.Context, owner string, keys ...string) error {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	for _, k := range keys {
+		if m.claims[k].owner == owner {
+			delete(m.claims, k)
+		}
+	}
+	return nil
+}
+
+// Holder gives who holds key, empty if nobody.
+func (m *Memory) Holder(_ context.Context, key string) (string, error) {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	c, ok := m.claims[key]
+	if ok && !time.Now().Before(c.until) {
+		delete(m.claims, key)
+		ok = false
+	}
+	if !ok {
+		return "", nil
+	}
+	return c.owner, nil
+}
+
+// Stats gives the figures since the start.
+func (m *Memory) Stats() dating.BusStats {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	s := m.stats
+	s.Nodes, s.Claims = len(m.nodes), len(m.claims)
+	return s
+}

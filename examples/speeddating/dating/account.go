@@ -1,0 +1,248 @@
+package dating
+
+import (
+	"context"
+	"crypto/rand"
+	"crypto/sha256"
+	"errors"
+	"net/mail"
+	"strings"
+	"time"
+	"unicode"
+	"unicode/utf8"
+
+	"golang.org/x/crypto/bcrypt"
+
+	"github.com/plimsoll-go/plimsoll/lru"
+)
+
+// Newcomer is what a guest gives.
+type Newcomer struct {
+	Name, Gender, IntroCode string
+}
+
+// Credential is a new session: the only place that holds its token.
+type Credential struct {
+	UserID    UserID    `json:"userId"`
+	Token     string    `json:"sessionToken"`
+	ExpiresAt time.Time `json:"expiresAt"`
+}
+
+// SignUp makes a guest. Invalid: name or gender; NotFound: the introduction.
+func (p *Platform) SignUp(ctx context.Context, n Newcomer) (Credential, error) {
+	p.mu.Lock()
+	err := p.admitLocked()
+	p.mu.Unlock()
+	if err != nil {
+		return Credential{}, err
+	}
+	u := &User{ID: UserID(randomID(16)), Gender: n.Gender, Socials: Socials{}, CreatedAt: now()}
+	if u.Name, err = p.checkName(n.Name); err != nil {
+		return Credential{}, err
+	}
+	if err := checkGender(n.Gender); err != nil {
+		return Credential{}, err
+	}
+	var intros []Introduction
+	if n.IntroCode != "" {
+		in, err := p.introduction(ctx, n.IntroCode, u.ID)
+		if err != nil {
+			return Credential{}, err
+		}
+		intros = append(intros, in)
+	}
+	c, s := newSession(u.ID, p.rules.GuestFor)
+	if err := p.store.CreateGuest(ctx, *u, s, intros); err != nil {
+		return Credential{}, unavailable("the database does not answer", err)
+	}
+	p.users.Set(u.ID, u)
+	p.sessions.Set(s.Hash, s)
+	if len(intros) == 0 {
+		p.relations.Set(u.ID, newRelations(Relations{})) // a stranger to all
+	}
+	for _, in := range intros {
+		p.relateAll(relation{A: in.User, B: in.Other, By: in.By})
+	}
+	return c, nil
+}
+
+// Link makes the guest of s an account. The credential takes the place of s,
+// whose sockets stay open. Invalid, Conflict, TooMany.
+func (p *Platform) Link(ctx context.Context, s Session, email, password string) (Credential, error) {
+	email, err := checkEmail(email)
+	if err != nil {
+		return Credential{}, err
+	}
+	// bcrypt takes no more than 72 bytes and would ignore the rest.
+	if utf8.RuneCountInString(password) < p.rules.MinPassword || len(password) > 72 {
+		return Credential{}, refuse(Invalid, "a password has at least 8 characters and at most 72 bytes")
+	}
+	var hash []byte
+	err = p.hashers.run(ctx, func() (err error) {
+		hash, err = bcrypt.GenerateFromPassword([]byte(password), bcrypt.DefaultCost)
+		return err
+	})
+	if err != nil {
+		return Credential{}, err
+	}
+	c, fresh := newSession(s.User, p.rules.AccountFor)
+	switch err := p.store.LinkAccount(ctx, s.Hash, fresh, email, hash); {
+	case errors.Is(err, ErrConflict):
+		return Credential{}, refuse(Conflict, "this address is taken, or you have an account already")
+	case errors.Is(err, ErrNotFound):
+		return Credential{}, refuse(Unauthenticated, "the session is over")
+	case err != nil:
+		return Credential{}, unavailable("the database does not answer", err)
+	}
+	p.sessions.Set(fresh.Hash, fresh)
+	p.forget(s.User)
+	e := endedSessions{User: s.User, Hashes: []TokenHash{s.Hash}, Now: &fresh.Hash}
+	p.endSessions(e)
+	p.broadcast(message{Sessions: &e})
+	return c, nil
+}
+
+// Login starts a session and ends the account's older ones; their sockets get
+// session:invalidated. Unauthenticated, TooMany.
+func (p *Platform) Login(ctx context.Context, email, password string) (Credential, error) {
+	wrong := refuse(Unauthenticated, "no account has this address and password")
+	address, err := checkEmail(email)
+	if err != nil || len(password) > 72 {
+		return Credential{}, wrong
+	}
+	id, hash, err := p.store.Credentials(ctx, address)
+	known := err == nil
+	if errors.Is(err, ErrNotFound) {
+		hash, err = nobodysPassword, nil // so that both take as long
+	}
+	if err != nil {
+		return Credential{}, unavailable("the database does not answer", err)
+	}
+	err = p.hashers.run(ctx, func() error {
+		if bcrypt.CompareHashAndPassword(hash, []byte(password)) != nil || !known {
+			return wrong
+		}
+		return nil
+	})
+	if err != nil {
+		return Credential{}, err
+	}
+	c, s := newSession(id, p.rules.AccountFor)
+	ended, err := p.store.ReplaceSessions(ctx, s)
+	if err != nil {
+		return Credential{}, unavailable("the database does not answer", err)
+	}
+	p.sessions.Set(s.Hash, s)
+	e := endedSessions{User: id, Hashes: ended, Reason: "login"}
+	p.endSessions(e)
+	p.broadcast(message{Sessions: &e})
+	return c, nil
+}
+
+// Logout ends s; its sockets get session:invalidated.
+func (p *Platform) Logout(ctx context.Context, s Session) error {
+	if err := p.store.EndSession(ctx, s.Hash); err != nil {
+		return unavailable("the database does not answer", err)
+	}
+	e := endedSessions{User: s.User, Hashes: []TokenHash{s.Hash}, Reason: "logout"}
+	p.endSessions(e)
+	p.broadcast(message{Sessions: &e})
+	return nil
+}
+
+// Authenticate gives the session of a token. Unauthenticated if there is none
+// or it is over.
+func (p *Platform) Authenticate(ctx context.Context, token string) (Session, error) {
+	if token == "" || len(token) > 128 {
+		return Session{}, refuse(Unauthenticated, "no session")
+	}
+	return p.sessionOf(ctx, sha256.Sum256([]byte(token)))
+}
+
+func (p *Platform) sessionOf(ctx context.Context, hash TokenHash) (Session, error) {
+	s, err := p.sessions.GetOrLoad(ctx, hash, func(ctx context.Context, hash TokenHash) (Session, error) {
+		s, err := p.store.Session(ctx, hash)
+		if errors.Is(err, ErrNotFound) {
+			err = lru.ErrNotFound
+		}
+		return s, err
+	})
+	if errors.Is(err, lru.ErrNotFound) || err == nil && !s.ExpiresAt.After(time.Now()) {
+		return Session{}, refuse(Unauthenticated, "the session is over")
+	}
+	return s, unavailable("the database does not answer", err)
+}
+
+// endedSessions tells the nodes that sessions are over. With Now their sockets
+// stay, in that session.
+type endedSessions struct {
+	User   UserID
+	Hashes []TokenHash
+	Reason string
+	Now    *TokenHash
+}
+
+// endSessions does so on this node: from here on the tokens are refused.
+func (p *Platform) endSessions(e endedSessions) {
+	p.mu.Lock()
+	for _, h := range e.Hashes {
+		p.sessions.Delete(h)
+		who := p.people[e.User]
+		if who == nil {
+			continue
+		}
+		for _, s := range who.sockets {
+			switch {
+			case s.session != h:
+			case e.Now != nil:
+				s.session = *e.Now
+			default:
+				p.out.add(envelope{Event: Event{To: who.id, Socket: s.id, Kind: SessionInvalidatedKind, Data: &Invalidated{Reason: e.Reason}}})
+			}
+		}
+	}
+	p.mu.Unlock()
+	p.flush()
+}
+
+func newSession(id UserID, life time.Duration) (Credential, Session) {
+	token := rand.Text() + rand.Text() // 260 random bits
+	s := Session{Hash: sha256.Sum256([]byte(token)), User: id, ExpiresAt: now().Add(life)}
+	return Credential{UserID: id, Token: token, ExpiresAt: s.ExpiresAt}, s
+}
+
+func (p *Platform) checkName(name string) (string, error) {
+	name = strings.TrimSpace(name)
+	n := utf8.RuneCountInString(name)
+	if n < 1 || n > p.rules.NameRunes || !utf8.ValidString(name) || strings.ContainsFunc(name, unicode.IsControl) {
+		return "", refuse(Invalid, "a name has 1 to 40 characters")
+	}
+	return name, nil
+}
+
+func checkGender(g string) error {
+	switch g {
+	case "female", "male", "nonbinary", "unspecified":
+		return nil
+	}
+	return refuse(Invalid, "gender is female, male, nonbinary or unspecified")
+}
+
+func checkEmail(s string) (string, error) {
+	a, err := mail.ParseAddress(s)
+	if err != nil || a.Address != s || len(s) > 254 || strings.ContainsFunc(s, unicode.IsControl) {
+		return "", refuse(Invalid, "this is no e-mail address")
+	}
+	return strings.ToLower(s), nil
+}
+
+// refusal is what a person of this standing hears.
+func (s Standing) refusal() error {
+	switch s {
+	case InReview:
+		return refuse(UnderReview, "people have reported you; somebody will look at it")
+	case Out:
+		return refuse(Banned, "you cannot take part any more")
+	}
+	return nil
+}

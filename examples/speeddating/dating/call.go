@@ -1,0 +1,284 @@
+package dating
+
+import (
+	"context"
+	"errors"
+	"time"
+)
+
+// call is a call in progress. It lives on the node of its invite, which its id
+// names, and Platform.mu guards it. Two timers may belong to it: its end, and
+// for each side the wait for one whose tab is gone.
+type call struct {
+	Call
+	begun   time.Time // monotonic: what the length is measured by
+	sides   [2]side   // caller, callee
+	timer   *time.Timer
+	chat    []ChatLine // the last Rules.ChatKept
+	socials []SocialShared
+	seq     int   // of what was said
+	bytes   int64 // reserved
+	reason  string
+	ended   time.Time
+	done    chan struct{} // closed when the end is in the store
+}
+
+// side is one of the two.
+type side struct {
+	user    *User
+	socket  string // the tab that takes part
+	away    bool   // cut; may come back
+	wait    *time.Timer
+	chatted []time.Time // of the last lines, for the rate
+}
+
+// Accept begins the call on this socket: call:start to every socket of both.
+// NotFound, Forbidden (not the callee), InvalidDuration, Busy.
+func (p *Platform) Accept(ctx context.Context, id UserID, socketID, inviteID string, seconds int) (CallStart, error) {
+	if err := p.checkSeconds(seconds); err != nil {
+		return CallStart{}, err
+	}
+	p.mu.Lock()
+	_, err := p.socketLocked(id, socketID)
+	p.mu.Unlock()
+	if err != nil {
+		return CallStart{}, err
+	}
+	a, err := p.send(ctx, command{Verb: verbAccept, User: id, Socket: socketID, ID: inviteID, Seconds: seconds})
+	if err != nil || a.Start == nil {
+		return CallStart{}, err
+	}
+	return *a.Start, nil
+}
+
+// accept is carried out on the invite's node.
+func (p *Platform) accept(ctx context.Context, c command) (*CallStart, error) {
+	p.mu.Lock()
+	in, err := p.inviteLocked(c.ID, c.User, theCallee, "only the callee accepts")
+	if err == nil {
+		err = p.admitLocked()
+	}
+	if err != nil {
+		p.mu.Unlock()
+		return nil, err
+	}
+	in.held = true
+	in.timer.Stop()
+	p.accepts.Add(1)
+	p.mu.Unlock()
+	defer p.accepts.Done()
+
+	cl, err := p.begin(ctx, in, c)
+	if err != nil {
+		p.unhold(in, err)
+		return nil, err
+	}
+	p.mu.Lock()
+	delete(p.invites, in.id)
+	p.calls[cl.RoomID] = cl
+	p.stats.calls.Add(1)
+	cl.timer = time.AfterFunc(cl.length(), func() { p.end(cl, "time") })
+	for i := range cl.sides {
+		start := cl.startLocked(i)
+		p.emitLocked(cl.Members[i], "", CallStartKind, &start)
+	}
+	start := cl.startLocked(1)
+	start.Here, start.Socket = true, ""
+	gone := in.gone
+	p.mu.Unlock()
+	p.flush()
+	if gone != "" {
+		p.leave(cl, command{User: gone})
+	}
+	return &start, nil
+}
+
+// begin claims both people for the length of the call and makes it durable.
+func (p *Platform) begin(ctx context.Context, in *invite, c command) (*call, error) {
+	agreed := (in.seconds + c.Seconds) / 2
+	cl := &call{
+		Call: Call{RoomID: in.id, Node: p.node, Incarnation: p.incarnation,
+			Members: [2]UserID{in.caller.ID, in.callee.ID}, AgreedSeconds: agreed},
+		sides: [2]side{{user: in.caller, socket: in.callerSocket}, {user: in.callee, socket: c.Socket}},
+		bytes: callBytes, done: make(chan struct{}),
+	}
+	busy := refuse(Busy, "one of you is in a call")
+	ok, err := p.bus.Claim(ctx, in.id, cl.length()+p.rules.TakeOver+time.Minute, claimKey(in.caller.ID), claimKey(in.callee.ID))
+	if err != nil {
+		return nil, unavailable("the bus does not answer", err)
+	}
+	if !ok {
+		return nil, busy
+	}
+	if err := p.reserve(callBytes); err != nil {
+		return nil, err
+	}
+	cl.StartedAt, cl.begun = now(), time.Now()
+	cl.EndsAt = cl.StartedAt.Add(cl.length())
+	if err := p.store.StartCall(ctx, cl.Call); err != nil {
+		p.release(callBytes)
+		if errors.Is(err, ErrBusy) {
+			return nil, busy
+		}
+		return nil, unavailable("the database does not answer", err)
+	}
+	return cl, nil
+}
+
+func (c *call) length() time.Duration { return time.Duration(c.AgreedSeconds) * time.Second }
+
+// sideOf gives which of the two id is.
+func (c *call) sideOf(id UserID) (int, error) {
+	for i, m := range c.Members {
+		if m == id {
+			return i, nil
+		}
+	}
+	return 0, refuse(Forbidden, "only its two members take part in a call")
+}
+
+// startLocked is what side i is told of the call.
+func (c *call) startLocked(i int) CallStart {
+	return CallStart{
+		RoomID: c.RoomID, AgreedSeconds: c.AgreedSeconds, StartedAt: c.StartedAt, EndsAt: c.EndsAt,
+		IsInitiator: i == 0, Peer: c.sides[1-i].user.card(), Socket: c.sides[i].socket,
+	}
+}
+
+func (c *call) viewLocked(i int) *CallView {
+	return &CallView{CallStart: c.startLocked(i), Chat: append([]ChatLine{}, c.chat...), Socials: append([]SocialShared(nil), c.socials...)}
+}
+
+// callLocked gives a call that goes on, for one of its two.
+func (p *Platform) callLocked(id string, by UserID) (*call, int, error) {
+	c := p.calls[id]
+	if c == nil || c.reason != "" {
+		return nil, 0, refuse(NotFound, "this call is over")
+	}
+	i, err := c.sideOf(by)
+	return c, i, err
+}
+
+// Current gives what a person who connects is in the middle of, for hello: nil,
+// nil when nothing.
+func (p *Platform) Current(ctx context.Context, id UserID) (*CallView, *InviteView, error) {
+	holder, err := p.bus.Holder(ctx, claimKey(id))
+	if err != nil {
+		return nil, nil, unavailable("the bus does not answer", err)
+	}
+	if holder == "" {
+		return nil, nil, nil
+	}
+	a, err := p.send(ctx, command{Verb: verbLook, User: id, ID: holder})
+	if CodeOf(err) == NotFound { // it ended meanwhile, or its node is gone
+		return nil, nil, nil
+	}
+	return a.Call, a.Invite, err
+}
+
+// look is carried out on the node of the invite or call.
+func (p *Platform) look(c command) (*CallView, *InviteView, error) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	if in := p.invites[c.ID]; in != nil && (in.caller.ID == c.User || in.callee.ID == c.User) {
+		v := in.viewLocked(c.User)
+		return nil, &v, nil
+	}
+	cl, i, err := p.callLocked(c.ID, c.User)
+	if err != nil {
+		return nil, nil, err
+	}
+	v := cl.viewLocked(i)
+	v.Socket = ""
+	return v, nil, nil
+}
+
+// Resume makes socket the one of its user in the call; the other gets peer:back
+// with restart. NotFound, Forbidden.
+func (p *Platform) Resume(ctx context.Context, id UserID, socketID, roomID string) (CallView, error) {
+	p.mu.Lock()
+	_, err := p.socketLocked(id, socketID)
+	p.mu.Unlock()
+	if err != nil {
+		return CallView{}, err
+	}
+	a, err := p.send(ctx, command{Verb: verbResume, User: id, Socket: socketID, ID: roomID})
+	if err != nil || a.Call == nil {
+		return CallView{}, err
+	}
+	return *a.Call, nil
+}
+
+func (p *Platform) resume(c command) (*CallView, error) {
+	p.mu.Lock()
+	cl, i, err := p.callLocked(c.ID, c.User)
+	if err != nil {
+		p.mu.Unlock()
+		return nil, err
+	}
+	me, other := &cl.sides[i], &cl.sides[1-i]
+	old := me.socket
+	me.socket, me.away = c.Socket, false
+	me.stopWaiting()
+	if old != c.Socket { // another tab had the call: it is told that it has not
+		start := cl.startLocked(i)
+		p.emitLocked(c.User, old, CallStartKind, &start)
+	}
+	p.emitLocked(other.user.ID, other.socket, PeerBackKind, &PeerState{RoomID: cl.RoomID, Restart: true})
+	v := cl.viewLocked(i)
+	v.Here, v.Socket = true, ""
+	p.mu.Unlock()
+	p.flush()
+	return v, nil
+}
+
+// cut and back tell the other side of a socket that was cut or came back.
+func (p *Platform) cut(c command)  { p.setAway(c, true) }
+func (p *Platform) back(c command) { p.setAway(c, false) }
+
+func (p *Platform) setAway(c command, away bool) {
+	p.mu.Lock()
+	cl, i, err := p.callLocked(c.ID, c.User)
+	if err == nil && cl.sides[i].socket == c.Socket && cl.sides[i].away != away {
+		me, other := &cl.sides[i], &cl.sides[1-i]
+		me.away = away
+		kind := PeerAwayKind
+		if !away {
+			kind = PeerBackKind
+			me.stopWaiting()
+		}
+		p.emitLocked(other.user.ID, other.socket, kind, &PeerState{RoomID: cl.RoomID})
+	}
+	p.mu.Unlock()
+	p.flush()
+}
+
+// lost is for a tab that is gone for good while its user has others: they may
+// take the call over for a while.
+func (p *Platform) lost(c command) {
+	p.setAway(c, true)
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	cl, i, err := p.callLocked(c.ID, c.User)
+	if err != nil || cl.sides[i].socket != c.Socket || cl.sides[i].wait != nil {
+		return
+	}
+	me := &cl.sides[i]
+	var wait *time.Timer
+	wait = time.AfterFunc(p.rules.TakeOver, func() {
+		p.mu.Lock()
+		still := me.wait == wait
+		p.mu.Unlock()
+		if still {
+			p.leave(cl, command{User: c.User})
+		}
+	})
+	me.wait = wait
+}
+
+func (s *side) stopWaiting() {
+	if s.wait != nil {
+		s.wait.Stop()
+		s.wait = nil
+	}
+}

@@ -1,0 +1,148 @@
+package dating
+
+import (
+	"context"
+	"strings"
+	"time"
+	"unicode/utf8"
+)
+
+// lineBytes is what a line of chat costs beside its text.
+const lineBytes = 128
+
+// Chat relays a line to both and keeps it. Invalid, NotFound, Forbidden,
+// TooMany.
+func (p *Platform) Chat(ctx context.Context, id UserID, roomID, text string) error {
+	text = strings.TrimSpace(text)
+	if text == "" || !utf8.ValidString(text) || utf8.RuneCountInString(text) > p.rules.ChatRunes {
+		return refuse(Invalid, "a line has 1 to 500 characters")
+	}
+	_, err := p.send(ctx, command{Verb: verbChat, User: id, ID: roomID, Text: text})
+	return err
+}
+
+// chat is carried out on the call's node.
+func (p *Platform) chat(c command) error {
+	cost := int64(lineBytes + len(c.Text))
+	p.mu.Lock()
+	cl, i, err := p.callLocked(c.ID, c.User)
+	if err == nil && !cl.sides[i].mayChat(p.rules.ChatPerSec) {
+		err = refuse(TooMany, "slower, please")
+	}
+	if err == nil {
+		err = p.reserve(cost)
+	}
+	if err != nil {
+		p.mu.Unlock()
+		return err
+	}
+	cl.bytes += cost
+	line := ChatLine{From: c.User, Text: c.Text, At: now()}
+	cl.chat = append(cl.chat, line)
+	if len(cl.chat) > p.rules.ChatKept {
+		freed := int64(lineBytes + len(cl.chat[0].Text))
+		cl.chat = append(cl.chat[:0], cl.chat[1:]...)
+		cl.bytes -= freed
+		p.release(freed)
+	}
+	p.sayLocked(cl, Pending{Chat: &line})
+	sent := line
+	sent.RoomID = cl.RoomID
+	p.toBothLocked(cl, ChatKind, &sent)
+	p.mu.Unlock()
+	p.flush()
+	return nil
+}
+
+// mayChat allows n lines in any second.
+func (s *side) mayChat(n int) bool {
+	now := time.Now()
+	if len(s.chatted) >= n {
+		if now.Sub(s.chatted[0]) < time.Second {
+			return false
+		}
+		s.chatted = append(s.chatted[:0], s.chatted[1:]...)
+	}
+	s.chatted = append(s.chatted, now)
+	return true
+}
+
+// GiveSocial relays handles to both and keeps them. Invalid, NotFound,
+// Forbidden, TooMany.
+func (p *Platform) GiveSocial(ctx context.Context, id UserID, roomID string, s Socials) error {
+	s, err := p.checkSocials(s)
+	if err != nil {
+		return err
+	}
+	if len(s) == 0 {
+		return refuse(Invalid, "no handles are given")
+	}
+	_, err = p.send(ctx, command{Verb: verbSocial, User: id, ID: roomID, Socials: s})
+	return err
+}
+
+// social is carried out on the call's node. A side's handles replace those it gave before.
+func (p *Platform) social(c command) error {
+	p.mu.Lock()
+	cl, i, err := p.callLocked(c.ID, c.User)
+	if err == nil && !cl.sides[i].mayChat(p.rules.ChatPerSec) {
+		err = refuse(TooMany, "slower, please")
+	}
+	if err != nil {
+		p.mu.Unlock()
+		return err
+	}
+	given := SocialShared{From: c.User, Socials: c.Socials, At: now()}
+	kept := make([]SocialShared, 0, 2)
+	for _, s := range cl.socials {
+		if s.From != c.User {
+			kept = append(kept, s)
+		}
+	}
+	cl.socials = append(kept, given)
+	p.sayLocked(cl, Pending{Socials: &given})
+	sent := given
+	sent.RoomID = cl.RoomID
+	p.toBothLocked(cl, SocialSharedKind, &sent)
+	p.mu.Unlock()
+	p.flush()
+	return nil
+}
+
+func (p *Platform) toBothLocked(c *call, kind string, data any) {
+	for _, s := range c.sides {
+		p.emitLocked(s.user.ID, s.socket, kind, data)
+	}
+}
+
+// saidMax bounds what waits for the store. Beyond it a line is kept in the
+// call alone, which only matters if the server dies.
+const saidMax = 8192
+
+func (p *Platform) sayLocked(c *call, said Pending) {
+	c.seq++
+	said.RoomID, said.Seq = c.RoomID, c.seq
+	if len(p.said) >= saidMax {
+		p.stats.unsaved.Add(1)
+		return
+	}
+	p.said = append(p.said, said)
+}
+
+// save writes what was said since the last time: one statement for all calls.
+func (p *Platform) save(ctx context.Context) error {
+	p.mu.Lock()
+	said := p.said
+	p.said = nil
+	p.mu.Unlock()
+	if len(said) == 0 {
+		return nil
+	}
+	err := p.store.AddChat(ctx, said)
+	if err != nil {
+		p.mu.Lock()
+		p.said = append(said, p.said...)
+		p.mu.Unlock()
+	}
+	return err
+}

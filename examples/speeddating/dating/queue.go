@@ -1,0 +1,268 @@
+package dating
+
+import (
+	"context"
+	"strconv"
+	"strings"
+	"time"
+
+	"github.com/plimsoll-go/plimsoll/presence"
+)
+
+// The topics that the platform keeps in the tracker.
+const (
+	onlineTopic  = "online"  // everybody with a socket
+	queueTopic   = "queue"   // the free; their metadata is a card
+	talkingTopic = "talking" // those in a call
+)
+
+// hiddenMax is how many people a watcher leaves out: the tracker's default.
+// Those reported before the last of them are taken out of the cards.
+const hiddenMax = 64
+
+// watch is a socket's window of the queue.
+type watch struct {
+	p    *Platform
+	to   UserID
+	id   string // of the socket
+	rel  *relations
+	w    *presence.Watcher
+	gone chan struct{} // closed by unwatch
+}
+
+// JoinQueue makes id free and lets socket watch the queue from its beginning:
+// queue:snapshot follows, then queue:update. Busy: in a call.
+func (p *Platform) JoinQueue(ctx context.Context, id UserID, socketID string) error {
+	u, err := p.user(ctx, id)
+	if err != nil {
+		return err
+	}
+	if err := u.Standing.refusal(); err != nil {
+		return err
+	}
+	p.mu.Lock()
+	s, err := p.socketLocked(id, socketID)
+	if err == nil && s.who.room != "" {
+		err = refuse(Busy, "you are in a call")
+	}
+	if err == nil {
+		err = p.admitLocked()
+	}
+	if err == nil {
+		s.who.wants = true
+		p.settleLocked(s.who)
+	}
+	p.mu.Unlock()
+	if err != nil {
+		return err
+	}
+	return p.WatchQueue(ctx, id, socketID, "")
+}
+
+// LeaveQueue makes id not free and ends the watch of all its sockets here.
+func (p *Platform) LeaveQueue(_ context.Context, id UserID, socketID string) error {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	s, err := p.socketLocked(id, socketID)
+	if err != nil {
+		return err
+	}
+	s.who.wants = false
+	for _, s := range s.who.sockets {
+		s.unwatch()
+	}
+	p.settleLocked(s.who)
+	return nil
+}
+
+// WatchQueue moves the window of socket to the cursor: queue:snapshot follows,
+// then queue:update of that window. One window a socket. Invalid: the cursor.
+func (p *Platform) WatchQueue(ctx context.Context, id UserID, socketID, cursor string) error {
+	after, err := parseCursor(cursor)
+	if err != nil {
+		return err
+	}
+	rel, err := p.relationsOf(ctx, id)
+	if err != nil {
+		return err
+	}
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	s, err := p.socketLocked(id, socketID)
+	if err != nil {
+		return err
+	}
+	if s.who.room != "" {
+		return refuse(Busy, "you are in a call")
+	}
+	if s.who.rel == nil {
+		s.who.rel = rel
+	}
+	s.unwatch()
+	w := &watch{p: p, to: id, id: socketID, rel: s.who.rel, gone: make(chan struct{})}
+	w.w, err = p.presence.Watch(queueTopic, presence.WatchOptions{
+		Limit: p.rules.WindowCards, After: after, Exclude: w.rel.hidden(id), Deliver: w.deliver,
+	})
+	if err != nil {
+		return &Error{Code: Overloaded, Message: "no more windows can be kept", cause: err}
+	}
+	s.watch = w
+	return nil
+}
+
+func (s *socket) unwatch() {
+	if s.watch != nil {
+		close(s.watch.gone)
+		s.watch.w.Close()
+		s.watch = nil
+	}
+}
+
+// rewatch has the whole window told anew.
+func (s *socket) rewatch() {
+	if s.watch != nil {
+		// Which of the errors it is makes no difference: the next rewatch or
+		// queue:more tries again.
+		_ = s.watch.w.Exclude(s.watch.rel.hidden(s.who.id))
+	}
+}
+
+// deliver turns a change of the window into an event. Viewers for whom no card
+// is marked share one.
+func (w *watch) deliver(d *presence.Diff) {
+	select {
+	case <-w.gone:
+		return
+	default:
+	}
+	e, _ := presence.Share(d, "event", func(d *presence.Diff) (Event, error) { return queueEvent(d), nil })
+	w.p.stats.diffs.Add(1)
+	now := time.Now()
+	switch data := e.Data.(type) {
+	case *Window:
+		if own, marked := w.own(data.Cards, now); marked {
+			e.Data, e.Shared = &Window{Cards: own, Total: data.Total, Cursor: data.Cursor}, nil
+		}
+	case *QueueUpdate:
+		if own, marked := w.own(data.Added, now); marked {
+			e.Data, e.Shared = &QueueUpdate{Added: own, Removed: data.Removed, Total: data.Total}, nil
+		}
+	}
+	e.To, e.Socket = w.to, w.id
+	w.p.stats.events.Add(1)
+	w.p.deliver(e)
+}
+
+// own gives the cards as this viewer sees them, and whether they differ from
+// what others see.
+func (w *watch) own(cards []Card, now time.Time) ([]Card, bool) {
+	seen := w.rel.view(cards, now)
+	same := len(seen) == len(cards) && (len(cards) == 0 || &seen[0] == &cards[0])
+	return seen, !same
+}
+
+func queueEvent(d *presence.Diff) Event {
+	if d.Resync {
+		return Event{Kind: QueueSnapshotKind, Shared: new(Shared),
+			Data: &Window{Cards: cardsOf(d.Added), Total: d.Count, Cursor: cursorOf(d.Next)}}
+	}
+	u := &QueueUpdate{Added: cardsOf(d.Added), Total: d.Count}
+	for _, id := range d.Removed {
+		u.Removed = append(u.Removed, UserID(id))
+	}
+	return Event{Kind: QueueUpdateKind, Shared: new(Shared), Data: u}
+}
+
+// QueueWindow gives a window once. It costs no statement when warm. Invalid: the cursor.
+func (p *Platform) QueueWindow(ctx context.Context, id UserID, cursor string) (*Window, error) {
+	after, err := parseCursor(cursor)
+	if err != nil {
+		return nil, err
+	}
+	rel, err := p.relationsOf(ctx, id)
+	if err != nil {
+		return nil, err
+	}
+	list, err := p.presence.List(queueTopic, presence.ListOptions{Limit: p.rules.WindowCards, After: after, Exclude: rel.hidden(id)})
+	if err != nil {
+		return nil, &Error{Code: Unavailable, Message: "the queue cannot be read", cause: err}
+	}
+	rel.mu.RLock()
+	version := rel.version
+	rel.mu.RUnlock()
+	return &Window{
+		Cards: rel.view(cardsOf(list.Members), time.Now()), Total: list.Count, Cursor: cursorOf(list.Next),
+		Version: p.incarnation + "-" + strconv.FormatUint(list.Version, 36) + "-" + strconv.Itoa(version),
+	}, nil
+}
+
+func (p *Platform) socketLocked(id UserID, socketID string) (*socket, error) {
+	s := p.sockets[socketID]
+	if s == nil || s.who.id != id {
+		return nil, refuse(Offline, "this socket is not open")
+	}
+	return s, nil
+}
+
+func cursorOf(next uint64) string {
+	if next == 0 {
+		return ""
+	}
+	return strconv.FormatUint(next, 36)
+}
+
+func parseCursor(s string) (uint64, error) {
+	if s == "" {
+		return 0, nil
+	}
+	n, err := strconv.ParseUint(s, 36, 64)
+	if err != nil {
+		return 0, refuse(Invalid, "this is no cursor of the queue")
+	}
+	return n, nil
+}
+
+// meta is a card as the tracker carries it: name, gender and picture, divided
+// by a byte that no name has.
+func (c Card) meta() []byte {
+	return []byte(c.Name + "\x1f" + c.Gender + "\x1f" + c.SelfieURL)
+}
+
+func cardsOf(members []presence.Member) []Card {
+	cards := make([]Card, 0, len(members))
+	for _, m := range members {
+		name, rest, _ := strings.Cut(string(m.Meta), "\x1f")
+		gender, selfie, _ := strings.Cut(rest, "\x1f")
+		cards = append(cards, Card{UserID: UserID(m.User), Name: name, Gender: gender, SelfieURL: selfie})
+	}
+	return cards
+}
+
+// card is what others see of u.
+func (u *User) card() Card {
+	c := Card{UserID: u.ID, Name: u.Name, Gender: u.Gender}
+	if u.SelfieID != "" {
+		c.SelfieURL = selfieURL(u.SelfieID)
+	}
+	return c
+}
+
+// anchor makes the tracker know the members of all topics also on a node where
+// nobody is in them.
+func (p *Platform) anchor() (release func(), err error) {
+	var all []*presence.Watcher
+	release = func() {
+		for _, w := range all {
+			w.Close()
+		}
+	}
+	for _, topic := range []string{onlineTopic, queueTopic, talkingTopic} {
+		w, err := p.presence.Watch(topic, presence.WatchOptions{Limit: -1, Deliver: func(*presence.Diff) {}})
+		if err != nil {
+			release()
+			return nil, err
+		}
+		all = append(all, w)
+	}
+	return release, nil
+}

@@ -1,0 +1,101 @@
+package store
+
+import (
+	"context"
+	"encoding/json"
+	"math"
+	"time"
+
+	"github.com/plimsoll-go/plimsoll/examples/speeddating/dating"
+)
+
+// History gives a page, newest first, live and archived alike: the newest of
+// each of the two tables, merged.
+func (s *SQLite) History(ctx context.Context, id dating.UserID, before dating.HistoryKey, limit int) ([]dating.HistoryEntry, error) {
+	end := int64(math.MaxInt64)
+	if !before.EndedAt.IsZero() {
+		end = ms(before.EndedAt)
+	}
+	list := []dating.HistoryEntry{}
+	err := s.rows(ctx, `SELECT h.room_id, h.other_id, coalesce(u.name, ''), h.started_at, h.ended_at, h.seconds, h.reason, h.chat, h.socials FROM (
+			SELECT * FROM (SELECT * FROM histories WHERE user_id = ?1 AND (ended_at, room_id) < (?2, ?3) ORDER BY ended_at DESC, room_id DESC LIMIT ?4)
+			UNION ALL
+			SELECT * FROM (SELECT * FROM history_archive WHERE user_id = ?1 AND (ended_at, room_id) < (?2, ?3) ORDER BY ended_at DESC, room_id DESC LIMIT ?4)
+		) h LEFT JOIN users u ON u.id = h.other_id ORDER BY h.ended_at DESC, h.room_id DESC LIMIT ?4`,
+		[]any{id, end, before.RoomID, limit}, func(r scanner) error {
+			var h dating.HistoryEntry
+			var started, ended int64
+			var chat, socials string
+			if err := r.Scan(&h.RoomID, &h.WithUserID, &h.WithName, &started, &ended, &h.DurationSeconds, &h.Reason, &chat, &socials); err != nil {
+				return err
+			}
+			h.StartedAt, h.EndedAt = at(started), at(ended)
+			if err := json.Unmarshal([]byte(chat), &h.Chat); err != nil {
+				return err
+			}
+			if err := json.Unmarshal([]byte(socials), &h.Socials); err != nil {
+				return err
+			}
+			list = append(list, h)
+			return nil
+		})
+	return list, err
+}
+
+// ArchiveHistory moves what ended before then to the archive. Both statements
+// name the same rows, in one transaction: nothing is deleted that was not archived.
+func (s *SQLite) ArchiveHistory(ctx context.Context, before time.Time, limit int) (moved int, err error) {
+	err = s.do(ctx, func(t *tx) error {
+		var keys []int64
+		err := t.rows(`SELECT rowid FROM histories WHERE ended_at < ? ORDER BY ended_at LIMIT ?`, []any{ms(before), limit}, func(r scanner) error {
+			keys = append(keys, 0)
+			return r.Scan(&keys[len(keys)-1])
+		})
+		moved = len(keys)
+		if err != nil || moved == 0 {
+			return err
+		}
+		list, err := encode(keys, "[]")
+		if err != nil {
+			return err
+		}
+		const columns = `user_id, other_id, room_id, started_at, ended_at, seconds, reason, chat, socials`
+		if _, err := t.exec(`INSERT INTO history_archive (`+columns+`) SELECT `+columns+` FROM histories
+			WHERE rowid IN (SELECT value FROM json_each(?)) ON CONFLICT DO NOTHING`, list); err != nil {
+			return err
+		}
+		_, err = t.exec(`DELETE FROM histories WHERE rowid IN (SELECT value FROM json_each(?))
+			AND EXISTS (SELECT 1 FROM history_archive a WHERE a.user_id = histories.user_id AND a.other_id = histories.other_id AND a.room_id = histories.room_id)`, list)
+		return err
+	})
+	return moved, err
+}
+
+// SweepSessions deletes sessions that are over.
+func (s *SQLite) SweepSessions(ctx context.Context, now time.Time, limit int) (int, error) {
+	return s.sweep(ctx, `DELETE FROM sessions WHERE hash IN (SELECT hash FROM sessions WHERE expires_at <= ? LIMIT ?)`, now, limit)
+}
+
+// SweepCooldowns deletes cooldowns that are over.
+func (s *SQLite) SweepCooldowns(ctx context.Context, now time.Time, limit int) (int, error) {
+	return s.sweep(ctx, `DELETE FROM cooldowns WHERE (user_id, other_id) IN (SELECT user_id, other_id FROM cooldowns WHERE until <= ? LIMIT ?)`, now, limit)
+}
+
+// SweepIntros deletes links that are over.
+func (s *SQLite) SweepIntros(ctx context.Context, now time.Time, limit int) (int, error) {
+	return s.sweep(ctx, `DELETE FROM intros WHERE code IN (SELECT code FROM intros WHERE expires_at <= ? LIMIT ?)`, now, limit)
+}
+
+// SweepNodes forgets incarnations that died before then and own no call.
+func (s *SQLite) SweepNodes(ctx context.Context, before time.Time, limit int) (int, error) {
+	return s.sweep(ctx, `DELETE FROM nodes WHERE (node, incarnation) IN (SELECT node, incarnation FROM nodes n WHERE lease_until <= ?
+		AND NOT EXISTS (SELECT 1 FROM calls c WHERE c.node = n.node AND c.incarnation = n.incarnation) LIMIT ?)`, before, limit)
+}
+
+func (s *SQLite) sweep(ctx context.Context, text string, now time.Time, limit int) (n int, err error) {
+	err = s.do(ctx, func(t *tx) (err error) {
+		n, err = t.exec(text, ms(now), limit)
+		return err
+	})
+	return n, err
+}
