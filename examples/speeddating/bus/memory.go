@@ -5,14 +5,13 @@
 //
 // A node, a subscription and a claim are one map entry each. Claims that are
 // over are forgotten when somebody asks for their key, and all at once when
-// their number has doubled. What nodes tell each other is not queued: it is
-// delivered on the goroutine that publishes.
+// their number has doubled. At most 4096 messages wait between two nodes.
 //
 // # Concurrency
 //
 // All methods may be called by any goroutine. Memory owns no goroutine. A
-// node's Handler runs on the publisher's goroutine with no lock held, one call
-// at a time for each sender.
+// node's Handler runs on a publisher's goroutine with no lock held, one message
+// at a time for each sender; it may use the bus.
 package bus
 
 import (
@@ -36,9 +35,20 @@ type Memory struct {
 type node struct {
 	handler dating.Handler
 	people  map[dating.UserID]bool
-	// turns holds, for each sender, the lock that keeps its messages in order.
-	turns map[string]*sync.Mutex
+	lines   map[string]*line // by sender
 }
+
+// line brings one sender's messages to one node: in order, one at a time, and
+// with no lock held while the node is at it. Whoever finds the line free
+// delivers, also what others put in meanwhile.
+type line struct {
+	mu      sync.Mutex
+	waiting [][]byte
+	busy    bool
+}
+
+// lineMax bounds what waits in a line. More is dropped and counted.
+const lineMax = 4096
 
 type claim struct {
 	owner string
@@ -59,7 +69,7 @@ func (m *Memory) Join(_ context.Context, name string, h dating.Handler) (leave f
 	if m.nodes[name] != nil {
 		return nil, fmt.Errorf("bus: there is a node %q already", name)
 	}
-	n := &node{handler: h, people: make(map[dating.UserID]bool), turns: make(map[string]*sync.Mutex)}
+	n := &node{handler: h, people: make(map[dating.UserID]bool), lines: make(map[string]*line)}
 	m.nodes[name] = n
 	return func() {
 		m.mu.Lock()
@@ -67,7 +77,7 @@ func (m *Memory) Join(_ context.Context, name string, h dating.Handler) (leave f
 		if m.nodes[name] == n {
 			delete(m.nodes, name)
 			for _, other := range m.nodes {
-				delete(other.turns, name)
+				delete(other.lines, name)
 			}
 		}
 	}, nil
@@ -106,8 +116,8 @@ func (m *Memory) Broadcast(from string, payload []byte) {
 
 func (m *Memory) tell(from string, payload []byte, wants func(*node) bool) {
 	type receiver struct {
-		n    *node
-		turn *sync.Mutex
+		n *node
+		l *line
 	}
 	var to []receiver
 	m.mu.Lock()
@@ -116,20 +126,48 @@ func (m *Memory) tell(from string, payload []byte, wants func(*node) bool) {
 		if name == from || !wants(n) {
 			continue
 		}
-		turn := n.turns[from]
-		if turn == nil {
-			turn = new(sync.Mutex)
-			n.turns[from] = turn
+		l := n.lines[from]
+		if l == nil {
+			l = new(line)
+			n.lines[from] = l
 		}
-		to = append(to, receiver{n, turn})
+		to = append(to, receiver{n, l})
 	}
-	m.stats.Delivered += uint64(len(to))
 	m.mu.Unlock()
 	for _, r := range to {
-		r.turn.Lock()
-		r.n.handler.Message(from, payload)
-		r.turn.Unlock()
+		taken := r.l.send(payload, func(b []byte) { r.n.handler.Message(from, b) })
+		m.mu.Lock()
+		if taken {
+			m.stats.Delivered++
+		} else {
+			m.stats.Dropped++
+		}
+		m.mu.Unlock()
 	}
+}
+
+func (l *line) send(payload []byte, deliver func([]byte)) bool {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	if len(l.waiting) >= lineMax {
+		return false
+	}
+	l.waiting = append(l.waiting, payload)
+	if l.busy {
+		return true
+	}
+	l.busy = true
+	for len(l.waiting) > 0 {
+		all := l.waiting
+		l.waiting = nil
+		l.mu.Unlock()
+		for _, b := range all {
+			deliver(b)
+		}
+		l.mu.Lock()
+	}
+	l.busy = false
+	return true
 }
 
 // Request has a command carried out by one node.

@@ -184,6 +184,7 @@ type endedSessions struct {
 
 // endSessions does so on this node: from here on the tokens are refused.
 func (p *Platform) endSessions(e endedSessions) {
+	var events []Event
 	p.mu.Lock()
 	for _, h := range e.Hashes {
 		p.sessions.Delete(h)
@@ -197,12 +198,15 @@ func (p *Platform) endSessions(e endedSessions) {
 			case e.Now != nil:
 				s.session = *e.Now
 			default:
-				p.out.add(envelope{Event: Event{To: who.id, Socket: s.id, Kind: SessionInvalidatedKind, Data: &Invalidated{Reason: e.Reason}}})
+				events = append(events, Event{To: who.id, Socket: s.id, Kind: SessionInvalidatedKind, Data: &Invalidated{Reason: e.Reason}})
 			}
 		}
 	}
 	p.mu.Unlock()
-	p.flush()
+	for _, e := range events {
+		p.stats.events.Add(1)
+		p.deliver(e)
+	}
 }
 
 func newSession(id UserID, life time.Duration) (Credential, Session) {

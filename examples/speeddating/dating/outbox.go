@@ -9,19 +9,11 @@ import "sync"
 type outbox struct {
 	mu       sync.Mutex
 	idle     sync.Cond
-	events   []envelope
+	events   []Event
 	emptying bool
 }
 
-// envelope is an event, or something else to be done in its order.
-type envelope struct {
-	Event
-	run func()
-}
-
-func (o *outbox) put(e Event) { o.add(envelope{Event: e}) }
-
-func (o *outbox) add(e envelope) {
+func (o *outbox) put(e Event) {
 	o.mu.Lock()
 	o.events = append(o.events, e)
 	o.mu.Unlock()
@@ -29,7 +21,7 @@ func (o *outbox) add(e envelope) {
 
 // flush hands every event to f. When another goroutine is at it, that one
 // takes ours too.
-func (o *outbox) flush(f func(envelope)) {
+func (o *outbox) flush(f func(Event)) {
 	o.mu.Lock()
 	if o.emptying {
 		o.mu.Unlock()
@@ -72,13 +64,9 @@ func (p *Platform) emitLocked(to UserID, socket, kind string, data any) {
 // flush delivers what was emitted: here, and to the other nodes that have its
 // person.
 func (p *Platform) flush() {
-	p.out.flush(func(e envelope) {
-		if e.run != nil {
-			e.run()
-			return
-		}
-		p.receive(e.Event)
-		p.publish(e.Event)
+	p.out.flush(func(e Event) {
+		p.receive(e)
+		p.publish(e)
 	})
 }
 
