@@ -1,0 +1,187 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+	"net"
+	"net/http"
+	"sync"
+	"time"
+
+	"github.com/plimsoll-go/plimsoll/compress"
+	"github.com/plimsoll-go/plimsoll/connmgr"
+	"github.com/plimsoll-go/plimsoll/examples/speeddating/bus"
+	"github.com/plimsoll-go/plimsoll/examples/speeddating/dating"
+	"github.com/plimsoll-go/plimsoll/examples/speeddating/store"
+	"github.com/plimsoll-go/plimsoll/examples/speeddating/web"
+	"github.com/plimsoll-go/plimsoll/memmgr"
+	"github.com/plimsoll-go/plimsoll/presence"
+)
+
+// app is the platform: every part, wired. Parts start from top to bottom and
+// stop from bottom to top.
+type app struct {
+	cfg config
+	log *slog.Logger
+
+	memory   *memmgr.Manager
+	store    *store.SQLite
+	bus      *bus.Memory
+	presence *presence.Tracker
+	conns    *connmgr.Manager
+	sockets  *web.Sockets
+	platform *dating.Platform
+	compress *compress.Compressor
+	server   *http.Server
+	listener net.Listener
+
+	running  sync.WaitGroup
+	failed   chan error
+	stopRun  context.CancelFunc // ends what runs by itself
+	draining chan struct{}
+	drainOne sync.Once
+}
+
+// newApp builds and starts the platform. When it returns, it serves. On an
+// error nothing is left running.
+func newApp(ctx context.Context, cfg config, log *slog.Logger) (_ *app, err error) {
+	a := &app{cfg: cfg, log: log, failed: make(chan error, 4), draining: make(chan struct{})}
+	runCtx, stop := context.WithCancel(context.WithoutCancel(ctx))
+	a.stopRun = stop
+	defer func() {
+		if err != nil {
+			stopCtx, cancel := context.WithTimeout(context.Background(), 5*time.Second)
+			defer cancel()
+			err = errors.Join(err, a.Shutdown(stopCtx))
+		}
+	}()
+
+	plan, err := planMemory(cfg)
+	if err != nil {
+		return nil, err
+	}
+	if a.memory, err = memmgr.New(plan.manager(log)); err != nil {
+		return nil, err
+	}
+	if err = plan.tune(log); err != nil {
+		return nil, err
+	}
+	if a.store, err = store.OpenSQLite(ctx, cfg.db, store.Options{}); err != nil {
+		return nil, err
+	}
+	a.bus = bus.NewMemory()
+	if a.presence, err = presence.New(plan.presence(a.memory, log)); err != nil {
+		return nil, err
+	}
+	if a.conns, err = connmgr.New(plan.connections(a.memory, log)); err != nil {
+		return nil, err
+	}
+	if a.sockets, err = web.NewSockets(plan.sockets(a.memory, log), a.conns, log); err != nil {
+		return nil, err
+	}
+	a.platform, err = dating.New(dating.Options{
+		Rules: cfg.rules, Store: a.store, Bus: a.bus, Presence: a.presence, Deliver: a.sockets.Deliver,
+		MaxSockets: plan.sockets(a.memory, log).MaxPeers,
+		MaxUsers:   plan.users, MaxSessions: plan.users, MaxRelations: plan.users, MediaBytes: plan.media,
+		CacheAccount: a.memory.Account("caches"), Account: a.memory.Account("people"), Logger: log,
+	})
+	if err != nil {
+		return nil, err
+	}
+	a.sockets.Serve(a.platform)
+	if a.compress, err = compress.New(plan.compress(a.memory)); err != nil {
+		return nil, err
+	}
+	if err = a.reclaim(); err != nil {
+		return nil, err
+	}
+	handler, err := web.New(a.parts())
+	if err != nil {
+		return nil, err
+	}
+	plain, err := net.Listen("tcp", cfg.addr)
+	if err != nil {
+		return nil, err
+	}
+	a.listener = a.conns.Listener(plain)
+	a.server = &http.Server{
+		Handler:           handler,
+		ReadHeaderTimeout: 5 * time.Second, // a half-sent request holds a place no longer
+		ReadTimeout:       30 * time.Second,
+		WriteTimeout:      30 * time.Second,
+		IdleTimeout:       60 * time.Second,
+		MaxHeaderBytes:    16 << 10,
+		ErrorLog:          slog.NewLogLogger(log.Handler(), slog.LevelDebug), // faults of peers
+	}
+
+	a.run("memory", func() error { return a.memory.Run(runCtx) })
+	a.run("platform", func() error { return a.platform.Run(runCtx) })
+	a.run("http", func() error { return a.server.Serve(a.listener) })
+	return a, nil
+}
+
+// run calls f on a goroutine of its own until Shutdown; an earlier end is a
+// failure of the app.
+func (a *app) run(part string, f func() error) {
+	a.running.Go(func() {
+		err := f()
+		select {
+		case <-a.draining:
+		default:
+			a.failed <- fmt.Errorf("%s: %w", part, err)
+		}
+	})
+}
+
+// Failed gives the error of a part that ended by itself.
+func (a *app) Failed() <-chan error { return a.failed }
+
+// URL is where the page is.
+func (a *app) URL() string {
+	addr := a.listener.Addr().(*net.TCPAddr)
+	host := addr.IP.String()
+	if addr.IP.IsUnspecified() {
+		host = "localhost"
+	}
+	return "http://" + net.JoinHostPort(host, fmt.Sprint(addr.Port))
+}
+
+// Shutdown stops in the reverse order of the start: admit nobody, tell the
+// browsers, drain the sockets, then HTTP, whose own Shutdown does not wait for
+// hijacked connections, then the rules, the bus and the store. When it returns
+// no goroutine of the app is left.
+func (a *app) Shutdown(ctx context.Context) error {
+	a.drainOne.Do(func() { close(a.draining) })
+	var errs []error
+	if a.platform != nil {
+		a.platform.Drain(ctx)
+	}
+	if a.conns != nil {
+		errs = append(errs, a.conns.Shutdown(ctx))
+	}
+	if a.sockets != nil {
+		errs = append(errs, a.sockets.Hub().Shutdown(ctx))
+	}
+	if a.server != nil {
+		if err := a.server.Shutdown(ctx); err != nil {
+			errs = append(errs, err, a.server.Close())
+		}
+	}
+	if a.platform != nil {
+		errs = append(errs, a.platform.Shutdown(ctx))
+	}
+	if a.presence != nil {
+		errs = append(errs, a.presence.Shutdown(ctx))
+	}
+	if a.memory != nil {
+		errs = append(errs, a.memory.Shutdown(ctx))
+	}
+	a.stopRun()
+	a.running.Wait()
+	if a.store != nil {
+		errs = append(errs, a.store.Close())
+	}
+	return errors.Join(errs...)
+}

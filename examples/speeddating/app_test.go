@@ -1,0 +1,67 @@
+package main
+
+import (
+	"net/http"
+	"testing"
+	"time"
+
+	"github.com/stretchr/testify/require"
+)
+
+// TestEvening is the whole platform over real sockets: two people sign up,
+// find each other in the queue, talk, share, part, and remember.
+func TestEvening(t *testing.T) {
+	t.Parallel()
+	app := startApp(t)
+	ada, ben := signUp(t, app.URL(), "Ada"), signUp(t, app.URL(), "Ben")
+	a, b := ada.open(), ben.open()
+	require.Equal(t, string(ada.ID), a.hello["userId"])
+	require.Equal(t, false, a.hello["resumed"])
+
+	a.must("queue:join", nil)
+	require.Empty(t, a.expect("queue:snapshot")["cards"])
+	b.must("queue:join", nil)
+	cards := b.expect("queue:snapshot")["cards"].([]any)
+	require.Len(t, cards, 1)
+	require.Equal(t, "Ada", cards[0].(object)["name"])
+	added := a.expect("queue:update")["added"].([]any)
+	require.Equal(t, "Ben", added[0].(object)["name"])
+
+	room := meet(t, a, b, 7)
+	a.must("room:chat", object{"roomId": room, "text": "hello <b>Ben</b>"})
+	require.Equal(t, "hello <b>Ben</b>", b.expect("room:chat")["text"])
+	b.must("room:chat", object{"roomId": room, "text": "hello Ada"})
+	a.must("room:giveSocial", object{"roomId": room, "socials": object{"instagram": "ada"}})
+	require.Equal(t, object{"instagram": "ada"}, b.expect("room:socialShared")["socials"])
+
+	// A reload: the socket goes, another comes, and the partner hears of it.
+	a.cut()
+	a2 := ada.open()
+	require.NotNil(t, a2.hello["call"], "hello knows the call")
+	resumed := a2.must("call:resume", object{"roomId": room})
+	require.Len(t, resumed["chat"], 2)
+	require.Equal(t, true, b.expect("peer:back")["restart"])
+
+	for _, side := range []*tab{a2, b} {
+		end := side.expect("session:finalized")
+		require.Equal(t, "time", end["reason"])
+		require.InDelta(t, 7, end["durationSeconds"], 1)
+	}
+	for _, side := range []*visitor{ada, ben} {
+		entries := side.mustDo("GET", "/room/history", nil, http.StatusOK)["entries"].([]any)
+		require.Len(t, entries, 1)
+		require.Len(t, entries[0].(object)["chat"], 2)
+		me := side.mustDo("GET", "/user/me", nil, http.StatusOK)
+		require.EqualValues(t, 1, me["metrics"].(object)["calls"])
+	}
+	a2.must("queue:join", nil)
+	b.must("queue:join", nil)
+	a2.fails("cooldown", "call:invite", object{"toUserId": ben.ID, "requestedSeconds": 60})
+	require.Eventually(t, func() bool {
+		cards := ada.mustDo("GET", "/room/queue", nil, http.StatusOK)["cards"].([]any)
+		return len(cards) == 1 && cards[0].(object)["cooldownUntil"] != nil
+	}, patience, 50*time.Millisecond)
+	live := ada.mustDo("GET", "/stats/live", nil, http.StatusOK)
+	require.EqualValues(t, 2, live["onlineUsers"])
+	require.EqualValues(t, 0, live["activeCalls"])
+}

@@ -1,0 +1,53 @@
+package main
+
+import (
+	"context"
+	"time"
+
+	"github.com/plimsoll-go/plimsoll/compress"
+	"github.com/plimsoll-go/plimsoll/connmgr"
+	"github.com/plimsoll-go/plimsoll/examples/speeddating/dating"
+	"github.com/plimsoll-go/plimsoll/examples/speeddating/web"
+	"github.com/plimsoll-go/plimsoll/memmgr"
+	"github.com/plimsoll-go/plimsoll/presence"
+	"github.com/plimsoll-go/plimsoll/signaling"
+)
+
+// figures is what /health and /metrics show: the Stats of every part.
+type figures struct {
+	Ready       bool
+	Memory      memmgr.Stats
+	Connections connmgr.Stats
+	Sockets     signaling.Stats
+	Presence    presence.Stats
+	Platform    dating.Stats
+	Compress    compress.Stats
+}
+
+func (a *app) figures() any {
+	return figures{
+		Ready: len(a.notReady()) == 0, Memory: a.memory.Stats(), Connections: a.conns.Stats(), Sockets: a.sockets.Hub().Stats(),
+		Presence: a.presence.Stats(), Platform: a.platform.Stats(), Compress: a.compress.Stats(),
+	}
+}
+
+// notReady tells why people should be sent elsewhere.
+func (a *app) notReady() []string {
+	ctx, cancel := context.WithTimeout(context.Background(), time.Second)
+	defer cancel()
+	if err := a.platform.Ready(ctx); err != nil {
+		return []string{err.Error()}
+	}
+	return nil
+}
+
+// parts is what the HTTP side is made of.
+func (a *app) parts() web.Parts {
+	return web.Parts{
+		Platform: a.platform, Sockets: a.sockets, Conns: a.conns, Compress: a.compress,
+		Requests: a.memory.Account("requests"), Uploads: a.memory.Account("uploads"), Admit: a.memory.Admit,
+		Health: a.figures, Ready: a.notReady, Log: a.log,
+		Origins: a.cfg.allowedOrigins, AdminToken: a.cfg.adminToken,
+		TURN: signaling.TURN{URLs: a.cfg.turnURLs, Secrets: a.cfg.turnSecrets},
+	}
+}

@@ -1,0 +1,82 @@
+package web
+
+import (
+	"bytes"
+	"encoding/json"
+	"errors"
+	"io"
+	"mime"
+	"net/http"
+	"strings"
+
+	"github.com/plimsoll-go/plimsoll/examples/speeddating/dating"
+)
+
+const maxBody = 16 << 10 // bytes of a JSON body; the longest legal one is a tenth of that
+
+// readJSON decodes one JSON document into v: its fields and no others, their
+// types and no others. Every fault is the sender's and becomes a 4xx.
+func readJSON(w http.ResponseWriter, r *http.Request, v any) error {
+	if ct := r.Header.Get("Content-Type"); ct != "" {
+		if mt, _, err := mime.ParseMediaType(ct); err != nil || mt != "application/json" {
+			return &dating.Error{Code: "unsupported_type", Message: "the body must be application/json"}
+		}
+	}
+	body, err := io.ReadAll(http.MaxBytesReader(w, r.Body, maxBody))
+	if tooLarge(err) {
+		return &dating.Error{Code: "too_large", Message: "the body is larger than 16 KiB"}
+	} else if err != nil {
+		return invalid("the body could not be read")
+	}
+	return decode(body, v)
+}
+
+// decode is the one strict decoder for HTTP bodies and WebSocket data.
+func decode(data []byte, v any) error {
+	if len(bytes.TrimSpace(data)) == 0 {
+		return invalid("data is missing")
+	}
+	d := json.NewDecoder(bytes.NewReader(data))
+	d.DisallowUnknownFields()
+	err := d.Decode(v)
+	if wrong, ok := errors.AsType[*json.UnmarshalTypeError](err); ok {
+		return invalid(wrong.Field + " must be " + jsonType(wrong.Type.Kind().String()))
+	}
+	if err != nil {
+		return invalid(strings.TrimPrefix(err.Error(), "json: "))
+	}
+	if _, err := d.Token(); err != io.EOF {
+		return invalid("there is more than one JSON value")
+	}
+	return nil
+}
+
+func jsonType(goKind string) string {
+	switch {
+	case strings.HasPrefix(goKind, "int"), strings.HasPrefix(goKind, "uint"):
+		return "a whole number"
+	case strings.HasPrefix(goKind, "float"):
+		return "a number"
+	case goKind == "struct", goKind == "map":
+		return "an object"
+	case goKind == "slice":
+		return "an array"
+	default:
+		return "a " + goKind
+	}
+}
+
+func invalid(message string) error { return &dating.Error{Code: "invalid", Message: message} }
+
+// writeJSON answers with v. What cannot be encoded is our own fault and is
+// found by the tests, not by a user.
+func writeJSON(w http.ResponseWriter, status int, v any) {
+	body, err := json.Marshal(v)
+	if err != nil {
+		http.Error(w, "", http.StatusInternalServerError)
+		return
+	}
+	w.Header().Set("Content-Type", "application/json; charset=utf-8")
+	w.WriteHeader(status)
+	_, _ = w.Write(append(body, '\n')) // the client may have left; there is nobody to tell
+}

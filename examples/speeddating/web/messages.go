@@ -1,0 +1,144 @@
+package web
+
+import (
+	"context"
+
+	"github.com/plimsoll-go/plimsoll/examples/speeddating/dating"
+	"github.com/plimsoll-go/plimsoll/signaling"
+)
+
+// The messages of a client: what their data holds. The server's messages are
+// package dating's events, and the relayed ones are package signaling's.
+type (
+	cursorMessage struct {
+		Cursor string `json:"cursor"`
+	}
+	inviteMessage struct {
+		ToUserID         dating.UserID `json:"toUserId"`
+		RequestedSeconds *int          `json:"requestedSeconds"`
+	}
+	acceptMessage struct {
+		InviteID         string `json:"inviteId"`
+		RequestedSeconds *int   `json:"requestedSeconds"`
+	}
+	inviteIDMessage struct {
+		InviteID string `json:"inviteId"`
+	}
+	roomMessage struct {
+		RoomID string `json:"roomId"`
+	}
+	chatMessage struct {
+		RoomID string `json:"roomId"`
+		Text   string `json:"text"`
+	}
+	socialMessage struct {
+		RoomID  string         `json:"roomId"`
+		Socials dating.Socials `json:"socials"`
+	}
+)
+
+// handle carries out one message of a client: one case a type. The answer goes
+// back if the client gave an id.
+func (s *Sockets) handle(ctx context.Context, p *signaling.Peer, m signaling.Message) (any, error) {
+	user, socket := dating.UserID(p.User()), p.ID()
+	switch m.Type {
+	case "queue:join":
+		return nil, s.platform.JoinQueue(ctx, user, socket)
+	case "queue:leave":
+		return nil, s.platform.LeaveQueue(ctx, user, socket)
+	case "queue:more":
+		in, err := read[cursorMessage](m)
+		if err != nil {
+			return nil, err
+		}
+		return nil, s.platform.WatchQueue(ctx, user, socket, in.Cursor)
+
+	case "call:invite":
+		in, err := read[inviteMessage](m)
+		if err != nil {
+			return nil, err
+		}
+		return s.platform.Invite(ctx, user, socket, in.ToUserID, orZero(in.RequestedSeconds))
+	case "call:accept":
+		in, err := read[acceptMessage](m)
+		if err != nil {
+			return nil, err
+		}
+		return s.platform.Accept(ctx, user, socket, in.InviteID, orZero(in.RequestedSeconds))
+	case "call:decline":
+		in, err := read[inviteIDMessage](m)
+		if err != nil {
+			return nil, err
+		}
+		return nil, s.platform.Decline(ctx, user, in.InviteID)
+	case "call:extend-wait":
+		in, err := read[inviteIDMessage](m)
+		if err != nil {
+			return nil, err
+		}
+		return s.platform.ExtendWait(ctx, user, in.InviteID)
+	case "call:rescind":
+		in, err := read[inviteIDMessage](m)
+		if err != nil {
+			return nil, err
+		}
+		return nil, s.platform.Rescind(ctx, user, in.InviteID)
+	case "call:resume":
+		in, err := read[roomMessage](m)
+		if err != nil {
+			return nil, err
+		}
+		return s.resumeCall(ctx, p, in.RoomID)
+	case "call:end":
+		in, err := read[roomMessage](m)
+		if err != nil {
+			return nil, err
+		}
+		return nil, s.platform.EndCall(ctx, user, in.RoomID)
+
+	case "rtc:offer", "rtc:answer", "rtc:ice":
+		return nil, s.hub.Relay(p, m) // the room checks that p is the socket of a member
+	case "room:chat":
+		in, err := read[chatMessage](m)
+		if err != nil {
+			return nil, err
+		}
+		return nil, s.platform.Chat(ctx, user, in.RoomID, in.Text)
+	case "room:giveSocial":
+		in, err := read[socialMessage](m)
+		if err != nil {
+			return nil, err
+		}
+		return nil, s.platform.GiveSocial(ctx, user, in.RoomID, in.Socials)
+	}
+	return nil, &dating.Error{Code: unknownType, Message: "there is no such message type"}
+}
+
+// resumeCall makes this socket the one of its user in the call, for the rules
+// and for the relay.
+func (s *Sockets) resumeCall(ctx context.Context, p *signaling.Peer, roomID string) (any, error) {
+	view, err := s.platform.Resume(ctx, dating.UserID(p.User()), p.ID(), roomID)
+	if err != nil {
+		return nil, err
+	}
+	if room := s.hub.Room(roomID); room != nil {
+		err = room.Join(p)
+	}
+	return view, err
+}
+
+// read decodes the data of a message into T, strictly.
+func read[T any](m signaling.Message) (T, error) {
+	var v T
+	err := decode(m.Data, &v)
+	return v, err
+}
+
+// orZero gives a missing number as 0, which the rules refuse as any other
+// wrong one, at their place in the order of refusals.
+func orZero(n *int) int {
+	if n == nil {
+		return 0
+	}
+	return *n
+}

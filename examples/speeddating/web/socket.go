@@ -1,0 +1,255 @@
+package web
+
+import (
+	"context"
+	"errors"
+	"log/slog"
+	"net/http"
+	"strconv"
+	"sync"
+	"time"
+
+	"github.com/plimsoll-go/plimsoll/connmgr"
+	"github.com/plimsoll-go/plimsoll/examples/speeddating/dating"
+	"github.com/plimsoll-go/plimsoll/signaling"
+)
+
+// Close codes of this platform, beside those of package signaling.
+const (
+	closeSessionEnded = 4002
+	closeUnderReview  = 4003
+)
+
+// handleTimeout bounds what one message may make the server do.
+const handleTimeout = 5 * time.Second
+
+// Sockets joins the hub, which knows sockets, to the platform, which knows
+// people. Its methods are the hub's callbacks and the platform's Deliver; they
+// may be called by any goroutine.
+type Sockets struct {
+	hub      *signaling.Hub
+	platform *dating.Platform
+	conns    *connmgr.Manager
+	log      *slog.Logger
+
+	mu   sync.Mutex
+	tabs map[string]*signaling.Peer // by id; as many as the hub has
+}
+
+// NewSockets opens the hub with options, whose callbacks it sets. Serve must be
+// called before the first request.
+func NewSockets(options signaling.Options, conns *connmgr.Manager, log *slog.Logger) (*Sockets, error) {
+	s := &Sockets{conns: conns, log: log, tabs: make(map[string]*signaling.Peer)}
+	options.OnMessage = s.onMessage
+	options.OnAway = func(p *signaling.Peer) { s.platform.SocketAway(p.ID()) }
+	options.OnBack = func(p *signaling.Peer) { s.platform.SocketBack(p.ID()) }
+	options.OnClose = s.onClose
+	var err error
+	s.hub, err = signaling.New(options)
+	return s, err
+}
+
+// Serve says whose rules the sockets live by.
+func (s *Sockets) Serve(p *dating.Platform) { s.platform = p }
+
+// Hub is the hub, for its figures and its end.
+func (s *Sockets) Hub() *signaling.Hub { return s.hub }
+
+// socket is GET /ws: it admits the connection, then the hub upgrades it.
+func (s *Server) socket(w http.ResponseWriter, r *http.Request, who dating.Session) error {
+	if s.Admit() != nil {
+		return errNoRoom
+	}
+	return s.Sockets.accept(w, r, who)
+}
+
+func (s *Sockets) accept(w http.ResponseWriter, r *http.Request, who dating.Session) error {
+	user, query := string(who.User), r.URL.Query()
+	resume := query.Get("resume")
+	received, err := strconv.ParseUint(query.Get("received"), 10, 64)
+	if err != nil && resume != "" {
+		return invalid("received must be the number of messages that arrived")
+	}
+	if resume != "" {
+		s.hub.Takeover(user, resume) // so that the socket it replaces is not counted beside it
+	}
+	ticket, err := s.conns.Admit(connmgr.Request{User: user, Addr: s.conns.ClientAddr(r)})
+	if err != nil {
+		s.conns.Refuse(w, r, err)
+		return nil
+	}
+	_, err = s.hub.Accept(w, r, signaling.AcceptOptions{
+		User: user, Resume: resume, Received: received,
+		Hello:       func(p *signaling.Peer) map[string]any { return s.open(p, who) },
+		OnSocket:    func(socket signaling.Socket) { _ = ticket.Attach(socket) }, // when it refuses it has closed the socket
+		OnSocketEnd: ticket.Release,
+	})
+	if err != nil {
+		s.log.Debug("handshake", "user", user, "error", err)
+	}
+	return nil // the hub has answered
+}
+
+// open makes a new socket known to the platform and gives what its hello says
+// beside the hub's own part.
+func (s *Sockets) open(p *signaling.Peer, who dating.Session) map[string]any {
+	ctx, cancel := context.WithTimeout(context.Background(), handleTimeout)
+	defer cancel()
+	s.mu.Lock()
+	_, known := s.tabs[p.ID()]
+	s.tabs[p.ID()] = p
+	s.mu.Unlock()
+	if !known {
+		if err := s.platform.SocketOpened(ctx, who.User, p.ID(), who); err != nil {
+			switch dating.CodeOf(err) {
+			case dating.UnderReview, dating.Banned:
+				p.Close(closeUnderReview, "under review")
+			default:
+				p.Close(connmgr.CloseTryAgainLater, "retry-after="+strconv.Itoa(retrySeconds()))
+			}
+			return nil
+		}
+	}
+	call, invite, err := s.platform.Current(ctx, who.User)
+	if err != nil {
+		s.log.Warn("what is a person in", "user", who.User, "error", err)
+	}
+	hello := map[string]any{}
+	if call != nil {
+		hello["call"] = call
+	}
+	if invite != nil {
+		hello["invite"] = invite
+	}
+	return hello
+}
+
+func (s *Sockets) onClose(p *signaling.Peer, info signaling.CloseInfo) {
+	s.mu.Lock()
+	delete(s.tabs, p.ID())
+	s.mu.Unlock()
+	s.platform.SocketClosed(p.ID(), info.Clean)
+}
+
+// onMessage carries out one message and answers it.
+func (s *Sockets) onMessage(p *signaling.Peer, m signaling.Message) {
+	ctx, cancel := context.WithTimeout(context.Background(), handleTimeout)
+	defer cancel()
+	answer, err := s.handle(ctx, p, m)
+	if err == nil {
+		if len(m.ID) > 0 {
+			_ = p.Reply(m.ID, answer) // a peer that is gone needs no answer
+		}
+		return
+	}
+	e := wireSignal(err)
+	if e.Code == dating.Unavailable {
+		s.log.Warn("message", "type", m.Type, "error", err)
+	}
+	_ = p.ReplyError(m.ID, string(e.Code), e.Message) // as above
+}
+
+// wireSignal is wire, for the errors of a signaling room as well.
+func wireSignal(err error) wireError {
+	if e, ok := errors.AsType[*signaling.Error](err); ok {
+		return wireError{dating.Code(e.Code), e.Message}
+	}
+	return wire(err)
+}
+
+// Deliver takes the platform's events to the sockets they are for.
+func (s *Sockets) Deliver(e dating.Event) {
+	switch data := e.Data.(type) {
+	case *dating.CallStart:
+		s.startCall(e, data)
+		return
+	case *dating.Finalized:
+		defer s.endRoom(data.RoomID)
+	case *dating.Invalidated:
+		defer s.close(e, closeSessionEnded, data.Reason)
+	case *dating.Review:
+		defer s.close(e, closeUnderReview, "under review")
+	}
+	frame, err := frameOf(e)
+	if err != nil {
+		s.log.Error("event cannot be encoded", "kind", e.Kind, "error", err)
+		return
+	}
+	s.send(e.To, e.Socket, frame)
+}
+
+// frameOf encodes an event; one that goes to many sockets is encoded once.
+func frameOf(e dating.Event) (*signaling.Frame, error) {
+	class := signaling.Control
+	if e.Kind == dating.QueueSnapshotKind || e.Kind == dating.QueueUpdateKind || e.Kind == dating.ChatKind {
+		class = signaling.Data
+	}
+	if e.Shared == nil {
+		return signaling.NewFrame(class, e.Kind, e.Data)
+	}
+	var err error
+	frame, _ := e.Shared.Do(func() any {
+		var f *signaling.Frame
+		f, err = signaling.NewFrame(class, e.Kind, e.Data)
+		return f
+	}).(*signaling.Frame)
+	return frame, err
+}
+
+// send gives a frame to one socket of the user, or to all of them.
+func (s *Sockets) send(user dating.UserID, socket string, frame *signaling.Frame) {
+	if socket == "" {
+		s.hub.SendUser(string(user), frame)
+		return
+	}
+	s.mu.Lock()
+	p := s.tabs[socket]
+	s.mu.Unlock()
+	if p != nil {
+		_ = p.SendFrame(frame) // slow or gone: the hub has dealt with it
+	}
+}
+
+func (s *Sockets) close(e dating.Event, code int, reason string) {
+	for _, p := range s.hub.Peers(string(e.To)) {
+		if e.Socket == "" || e.Socket == p.ID() {
+			p.Close(code, reason)
+		}
+	}
+}
+
+// startCall opens the room through which the two exchange their offers, and
+// tells each socket of the user whether the call is there or in another tab.
+func (s *Sockets) startCall(e dating.Event, start *dating.CallStart) {
+	members := []string{string(e.To), string(start.Peer.UserID)}
+	initiator := members[0]
+	if !start.IsInitiator {
+		initiator = members[1]
+	}
+	room, err := s.hub.OpenRoom(start.RoomID, signaling.RoomOptions{Members: members, Initiator: initiator})
+	if errors.Is(err, signaling.ErrRoomExists) { // the other's event came first
+		if room = s.hub.Room(start.RoomID); room == nil {
+			return // and the call is over already
+		}
+	} else if err != nil {
+		s.log.Error("room", "room", start.RoomID, "error", err)
+		return
+	}
+	for _, p := range s.hub.Peers(string(e.To)) {
+		view := *start
+		view.Here = p.ID() == start.Socket
+		view.Socket = ""
+		if view.Here {
+			if err := room.Join(p); err != nil {
+				s.log.Warn("room join", "room", start.RoomID, "error", err)
+			}
+		}
+		_ = p.Send(signaling.Control, e.Kind, view) // slow or gone: the hub has dealt with it
+	}
+}
+
+func (s *Sockets) endRoom(id string) {
+	if room := s.hub.Room(id); room != nil {
+		room.Close()
+	}
+}
