@@ -54,10 +54,8 @@ async function live() {
 async function introduced() {
   const box = $('#introduced')
   try {
-    const to = await api.intro(introCode)
-    const by = to.name ?? to.by?.name
-    const whom = to.to?.name
-    box.textContent = whom && whom !== by ? `${by} would like you to meet ${whom}.` : `${by} has invited you. You will be introduced to each other.`
+    const link = await api.intro(introCode)
+    box.textContent = link.to.userId === link.by.userId ? `${link.by.name} has invited you. You will be introduced to each other.` : `${link.by.name} would like you to meet ${link.to.name}.`
   } catch {
     box.textContent = 'This invitation link is not valid any more. You are welcome without it.'
   }
@@ -146,7 +144,7 @@ function underReview(code) {
 function sessionOver(reason) {
   leaveAll()
   stopped('This session has ended',
-    reason === 'logout' ? 'You have logged out.' : 'You have logged in somewhere else, or your time as a guest is over.',
+    { logout: 'You have logged out.', login: 'You have logged in somewhere else, and one place at a time is enough.' }[reason] ?? 'You have logged in somewhere else, or your time as a guest is over.',
     'Log in', () => { leaveAll(); show('login') }, 'Come in as somebody new', landing)
 }
 
@@ -213,16 +211,12 @@ function closed(code, reason) {
   if (code === 4002) return sessionOver(reason)
   if (code === 4003) return underReview()
   if (code === 4001) {
-    leaveCall()
+    leaveAll()
     return stopped('Open in another window', 'Evenings is open in more windows than we can serve for one person, so this one was closed.',
       'Use it here', () => location.reload())
   }
+  leaveAll()
   stopped('The connection was closed', 'The server closed this connection and will not take it up again by itself.', 'Start again', () => location.reload())
-}
-
-function leaveCall() {
-  call.drop()
-  invite.settle()
 }
 
 let other = null
@@ -273,7 +267,6 @@ $('#notice-action').addEventListener('click', () => noticeAct?.())
 $('#to-login').addEventListener('click', () => { clearInterval(liveTimer); $('#to-login').hidden = true; show('login') })
 $('#login-back').addEventListener('click', boot)
 addEventListener('hashchange', route)
-addEventListener('online', () => socket.retry())
 
 settings.submit($('#signup'), async () => {
   const form = $('#signup').elements
@@ -296,6 +289,6 @@ settings.submit($('#login'), async () => {
   await api.login(form.email.value.trim(), form.password.value)
   form.password.value = ''
   enter(await me.load())
-}, { unauthorized: 'E-mail and password do not fit together.', unauthenticated: 'E-mail and password do not fit together.' })
+}, { unauthenticated: 'E-mail and password do not fit together.' })
 
 boot()

@@ -78,8 +78,7 @@ export function start({ elsewhereChanged, done }) {
 }
 
 /** restore brings the page in line with what hello says. */
-export function restore(view, resumed) {
-  const theirs = view?.call ?? view ?? null
+export function restore(theirs, resumed) {
   if (resumed) {
     if (call && !call.link?.connected) api.iceServers().then((s) => call?.link?.restartIce(s)).catch(() => call?.link?.restartIce())
     return
@@ -101,7 +100,7 @@ export async function rejoin(roomId) {
     const view = await socket.request('call:resume', { roomId })
     returning = null
     away(null)
-    begin(view.call ?? view, view.chat ?? [], view.socials ?? [], early)
+    begin(view, view.chat ?? [], view.socials ?? [], early)
   } catch (err) {
     returning = null
     if (err.code === 'offline_self') return // the next hello tries again
@@ -431,9 +430,7 @@ function finish({ durationSeconds, reason }) {
     ended: c.mine ? 'You ended the conversation.' : `${name} ended the conversation.`,
     disconnected: c.other === 'here' ? 'The connection was lost.' : `${name} lost the connection and did not come back.`,
     review: 'The conversation was closed.',
-    shutdown: 'The server had to be restarted.',
     restart: 'The server had to be restarted.',
-    recovered: 'The server had to be restarted.',
   }[reason] ?? 'The connection was lost for too long.'
   ended = c
   $('#after-title').textContent = talked >= 1 ? `${length(talked)} with ${name}` : `That was short, ${name} and you`

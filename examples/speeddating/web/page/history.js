@@ -40,7 +40,7 @@ async function more() {
 }
 
 function add(page) {
-  const talks = page.calls ?? page.entries ?? []
+  const talks = page.calls ?? []
   cursor = page.cursor ?? ''
   $('#talks').append(...talks.map(item))
   $('#talks-pager').hidden = !cursor

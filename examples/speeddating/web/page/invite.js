@@ -82,7 +82,7 @@ async function invite() {
   try {
     const made = await socket.request('call:invite', { toUserId: person.userId, requestedSeconds: seconds })
     shut($('#ask'))
-    outgoing({ ...made, peer: made.peer ?? person })
+    outgoing(made)
     say(`${person.name} is invited. Waiting for an answer.`)
   } catch (err) {
     coolDown()
@@ -92,7 +92,7 @@ async function invite() {
 
 function outgoing(view) {
   const until = time(view.expiresAt)
-  out = { inviteId: view.inviteId, person: view.peer, until, whole: Math.max(1, (until - now()) / 1000), left: view.extensionsLeft ?? 3 }
+  out = { inviteId: view.inviteId, person: view.toUser, until, whole: Math.max(1, (until - now()) / 1000), left: view.extensionsLeft }
   $('#wait-title').textContent = `Waiting for ${out.person.name}`
   face($('#wait-face'), out.person)
   wrong($('#wait'), '')
@@ -103,7 +103,7 @@ function outgoing(view) {
 async function extend() {
   try {
     const view = await socket.request('call:extend-wait', { inviteId: out.inviteId })
-    if (out && view?.extensionsLeft !== undefined) out.left = view.extensionsLeft
+    if (out) out.left = view.extensionsLeft
     say('You are waiting a little longer.')
   } catch (err) {
     wrong($('#wait'), fault(err, { too_many: 'That was the last time.' }))
@@ -120,14 +120,10 @@ async function rescind() {
   say('You took the invitation back.')
 }
 
-function notify(data) {
-  incomingView({ inviteId: data.inviteId, peer: data.fromUser, requestedSeconds: data.requestedSeconds, expiresAt: data.expiresAt })
-}
-
-function incomingView(view) {
+function notify(view) {
   shut($('#ask'))
   const until = time(view.expiresAt)
-  into = { inviteId: view.inviteId, person: view.peer, seconds: view.requestedSeconds, until, whole: Math.max(1, (until - now()) / 1000) }
+  into = { inviteId: view.inviteId, person: view.fromUser, seconds: view.requestedSeconds, until, whole: Math.max(1, (until - now()) / 1000) }
   const { person, seconds } = into
   $('#incoming-title').textContent = `${person.name} would like to talk`
   $('#incoming-wish').textContent = `For ${length(seconds)}.` + (person.introducedBy ? ` Introduced by ${person.introducedBy}.` : '')
@@ -158,7 +154,7 @@ async function accept() {
     if (into?.inviteId === inviteId) $('#incoming-left').textContent = 'The call begins…'
   } catch (err) {
     coolDown()
-    if (err.code === 'invalid_duration') return wrong($('#incoming'), fault(err))
+    if (err.code === 'invalid_duration' || err.code === 'offline_self') return wrong($('#incoming'), fault(err))
     end('in')
     toast(fault(err, { not_found: 'The invitation is over.', busy: 'One of you has begun another conversation.' }), true)
   }
@@ -229,8 +225,8 @@ export function restore(view) {
     return
   }
   if (view.inviteId === out?.inviteId || view.inviteId === into?.inviteId) return extended(view)
-  if (view.role === 'caller') outgoing(view)
-  else incomingView(view)
+  if (view.outgoing) outgoing(view)
+  else notify(view)
 }
 
 function tick() {

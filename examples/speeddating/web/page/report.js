@@ -26,7 +26,7 @@ async function choose() {
   const seen = new Map()
   try {
     const page = await api.history()
-    for (const t of page.calls ?? page.entries ?? []) if (!seen.has(t.withUserId)) seen.set(t.withUserId, { userId: t.withUserId, name: t.withName })
+    for (const t of page.calls ?? []) if (!seen.has(t.withUserId)) seen.set(t.withUserId, { userId: t.withUserId, name: t.withName })
   } catch (err) {
     return toast(fault(err), true)
   }

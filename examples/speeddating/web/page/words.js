@@ -85,7 +85,7 @@ const errors = {
   not_found: 'That is over already.',
   too_many: 'That was a little fast. Please wait a moment.',
   too_large: 'That is too large: a picture may have up to 2 MB.',
-  overloaded: 'It is full here at the moment. Please try again in a minute.',
+  busy_server: 'It is full here at the moment. Please try again in a minute.',
   draining: 'The server is being restarted. Please try again in a moment.',
   internal: 'Something went wrong on our side. Please try again.',
   unavailable: 'Something does not answer on our side. Please try again in a moment.',
