@@ -210,7 +210,7 @@ func TestWatchFakeCgroup(t *testing.T) {
 	defer s.close()
 	now := m.watch.sample.At.AddDate(2000, 0, 0)
 	step := func() Level {
-		now = now.Add(m.o.Calm)
+		now = now.Add(filesEvery)
 		return m.stepLocked(s, now).to
 	}
 	// The whole limit, and all of it page cache.

@@ -40,12 +40,13 @@
 //
 // # The watchdog
 //
-// It samples every 10 ms under pressure, every 100 ms when calm and at the end
+// It samples every 10 ms under pressure, every 25 ms when calm and at the end
 // of each GC cycle. The level follows the highest of these, 1 being full:
 //
 //   - ledger: reserved bytes against the budget. Never beyond High, because the
 //     ledger refuses by itself.
-//   - heap: what is live or reserved against what GOMEMLIMIT leaves for heap.
+//   - heap: what is reserved, or live and expected to be by the growth of the
+//     last GC cycle, against what GOMEMLIMIT leaves for heap.
 //     Above 0.6 to 0.8 the collector takes more and more of the processor for
 //     less and less memory.
 //   - needed: what would remain of the process if all garbage were gone,

@@ -56,6 +56,7 @@ type watch struct {
 	readings []reading
 	sample   Sample
 	filesAt  time.Time
+	trend    trend
 
 	pressure  float64
 	source    string
@@ -241,6 +242,10 @@ func (m *Manager) Shutdown(ctx context.Context) error {
 	return nil
 }
 
+// filesEvery is how often the kernel is asked, which costs ten times as much
+// as asking the runtime.
+const filesEvery = 100 * time.Millisecond
+
 // action is what a sample leads to, done outside the lock.
 type action struct {
 	next     time.Duration
@@ -287,10 +292,11 @@ func (m *Manager) readLocked(s *sampler, now time.Time) {
 	w.samples++
 	smp.At = now
 	s.readRuntime(smp)
-	if now.Sub(w.filesAt) >= m.o.Calm || w.filesAt.IsZero() {
+	if now.Sub(w.filesAt) >= filesEvery || w.filesAt.IsZero() {
 		w.filesAt = now
 		s.readFiles(smp)
 	}
+	smp.Expected = w.trend.expect(smp)
 	smp.Reserved, smp.ReservedHeap = m.ledger.used()
 	smp.derive()
 
@@ -303,7 +309,7 @@ func (m *Manager) readLocked(s *sampler, now time.Time) {
 	// alone is never critical.
 	rs := append(w.readings[:0],
 		reading{name: SourceLedger, used: smp.Reserved, full: m.o.Budget, cap: High, shed: true},
-		reading{name: SourceHeap, used: max(smp.Live, smp.ReservedHeap), full: heap, cap: Critical, shed: true},
+		reading{name: SourceHeap, used: max(smp.Expected, smp.ReservedHeap), full: heap, cap: Critical, shed: true},
 		reading{name: SourceNeeded, used: smp.Needed, full: m.o.Limit, cap: Critical, shed: true},
 	)
 	// Garbage included, the total stays near GOMEMLIMIT by design and no

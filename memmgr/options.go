@@ -33,7 +33,8 @@ type Options struct {
 	Hold time.Duration
 
 	// Calm and Busy are the times between two samples: Busy from half of the
-	// limit on and above Normal, Calm otherwise. Default 100 ms and 10 ms.
+	// limit on and above Normal, Calm otherwise. Default 25 ms and 10 ms; the
+	// kernel's files are read every 100 ms at most.
 	Calm, Busy time.Duration
 
 	// Sources are further measures to follow beside the built-in ones, such
@@ -201,7 +202,7 @@ func (o Options) withDefaults() (Options, error) {
 		}
 	}
 	duration("Hold", &o.Hold, time.Second)
-	duration("Calm", &o.Calm, 100*time.Millisecond)
+	duration("Calm", &o.Calm, 25*time.Millisecond)
 	duration("Busy", &o.Busy, 10*time.Millisecond)
 	duration("ReclaimEvery", &o.ReclaimEvery, 250*time.Millisecond)
 	if o.Busy > o.Calm {

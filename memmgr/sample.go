@@ -20,6 +20,10 @@ type Sample struct {
 	// Live is the heap that the last finished GC cycle found reachable;
 	// Goal is the heap size at which the next cycle will have ended.
 	Live, Goal int64
+	// Expected is how much is expected to be live now: Live and, if it grew
+	// from the cycle before to the last, as much again in the same time, as
+	// long as the heap holds so much.
+	Expected int64
 	// GoTotal is what the runtime holds and has not returned to the system:
 	// the figure that GOMEMLIMIT bounds. It contains garbage and idle spans.
 	GoTotal int64
@@ -51,15 +55,43 @@ type Sample struct {
 	// (C, mappings), and Sockets.
 	NotGo int64
 	// Needed is what would remain if all garbage were collected and returned:
-	// live or reserved heap, GoFixed, NotGo. It is what shedding lowers, so it
-	// is what the level follows.
+	// expected or reserved heap, GoFixed, NotGo. It is what shedding lowers,
+	// so it is what the level follows.
 	Needed int64
+
+	objects int64 // heap in objects, garbage included
+}
+
+// trend remembers how the live heap grew from one GC cycle to the next. Live
+// is only measured at the end of a cycle, and in a ramp that is too late.
+type trend struct {
+	gcs    uint64
+	at     time.Time // when the last cycle was seen to have ended
+	live   int64
+	growth int64         // of live over the cycle before
+	took   time.Duration // by that cycle
+}
+
+// expect returns what is expected to be live at s.At.
+func (t *trend) expect(s *Sample) int64 {
+	if s.GCCycles != t.gcs {
+		t.growth, t.took = s.Live-t.live, s.At.Sub(t.at)
+		if t.gcs == 0 || s.GCCycles > t.gcs+4 {
+			t.growth = 0
+		}
+		t.gcs, t.at, t.live = s.GCCycles, s.At, s.Live
+	}
+	if t.growth <= 0 || t.took <= 0 {
+		return s.Live
+	}
+	part := min(1, float64(s.At.Sub(t.at))/float64(t.took))
+	return max(s.Live, min(s.objects, s.Live+int64(part*float64(t.growth))))
 }
 
 // Names of the built-in sources, as in Stats and Pressure.
 const (
 	SourceLedger  = "ledger"  // reserved / budget
-	SourceHeap    = "heap"    // live or reserved heap / what GOMEMLIMIT leaves for heap
+	SourceHeap    = "heap"    // expected or reserved heap / what GOMEMLIMIT leaves for heap
 	SourceNeeded  = "needed"  // Sample.Needed / limit
 	SourceCgroup  = "cgroup"  // pinned memory of the whole cgroup, less our garbage / its limit
 	SourceTotal   = "total"   // what is occupied, garbage included / limit: critical only
@@ -150,7 +182,8 @@ func (s *sampler) readRuntime(out *Sample) {
 		return int64(min(s.metrics[i].Value.Uint64(), math.MaxInt64))
 	}
 	out.GoTotal = v(mTotal) - v(mReleased)
-	out.GoFixed = max(0, out.GoTotal-v(mObjects)-v(mUnused)-v(mFree))
+	out.objects = v(mObjects)
+	out.GoFixed = max(0, out.GoTotal-out.objects-v(mUnused)-v(mFree))
 	out.Live = v(mLive)
 	out.Goal = v(mGoal)
 	out.GCCycles = uint64(v(mCycles))
@@ -188,12 +221,12 @@ func (s *sampler) readFiles(out *Sample) {
 // derive fills in what follows from the rest.
 func (out *Sample) derive() {
 	out.NotGo = max(0, out.AnonRSS-out.GoTotal) + out.Sockets
-	out.Needed = max(out.Live, out.ReservedHeap) + out.GoFixed + out.NotGo
+	out.Needed = max(out.Expected, out.ReservedHeap) + out.GoFixed + out.NotGo
 }
 
 // slack is the garbage and the idle spans that the runtime holds.
 func (out *Sample) slack() int64 {
-	return max(0, out.GoTotal-out.GoFixed-max(out.Live, out.ReservedHeap))
+	return max(0, out.GoTotal-out.GoFixed-max(out.Expected, out.ReservedHeap))
 }
 
 // statmPages returns the resident and the shared pages of /proc/self/statm.
