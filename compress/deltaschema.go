@@ -1,0 +1,233 @@
+package compress
+
+import (
+	"encoding"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"reflect"
+	"strconv"
+	"strings"
+	"unicode/utf8"
+)
+
+// A column is one field of a struct as it travels: by position, not by name.
+type column struct {
+	name           string
+	index          []int
+	omit           bool // an empty value is left out: null on the wire
+	prefix, suffix string
+	kind           reflect.Kind // Invalid: by encoding/json
+}
+
+// schema is what is known of the struct T: which of its fields travel, in
+// which order, and which one tells rows apart.
+type schema struct {
+	columns []column
+	key     int
+	header  []byte // the columns as JSON, for snapshots
+}
+
+// schemaOf reads the tags of a struct type. The name is that of the json
+// tag; a delta tag adds options, separated by commas:
+//
+//	delta:"key"                       tells rows apart; default: the field named id
+//	delta:"-"                         is not sent
+//	delta:"prefix=https://…,suffix=…" is left out of strings that begin and end so
+func schemaOf(t reflect.Type, only []string) (*schema, error) {
+	if t.Kind() != reflect.Struct {
+		return nil, fmt.Errorf("compress: delta of %v, want a struct", t)
+	}
+	s := &schema{key: -1}
+	var errs []error
+	wanted := make(map[string]bool)
+	for _, name := range only {
+		wanted[name] = true
+	}
+	for _, f := range reflect.VisibleFields(t) {
+		tag := f.Tag.Get("delta")
+		name, opts, _ := strings.Cut(f.Tag.Get("json"), ",")
+		if !f.IsExported() || tag == "-" || name == "-" && opts == "" {
+			continue
+		}
+		if f.Anonymous && name == "" {
+			if f.Type.Kind() == reflect.Pointer {
+				errs = append(errs, fmt.Errorf("compress: delta of %v: embedded pointer %s", t, f.Name))
+			}
+			continue
+		}
+		if name == "" {
+			name = f.Name
+		}
+		c := column{name: name, index: f.Index, kind: plainKind(f.Type)}
+		for opt := range strings.SplitSeq(opts, ",") {
+			c.omit = c.omit || opt == "omitempty" || opt == "omitzero"
+			if opt == "string" {
+				c.kind = reflect.Invalid
+				errs = append(errs, fmt.Errorf("compress: delta of %v: field %s: json option string is not supported", t, f.Name))
+			}
+		}
+		key := tag == "key" || strings.HasPrefix(tag, "key,")
+		if len(only) > 0 && !wanted[name] && !key {
+			continue
+		}
+		delete(wanted, name)
+		for opt := range strings.SplitSeq(tag, ",") {
+			switch v, ok := strings.CutPrefix(opt, "prefix="); {
+			case ok:
+				c.prefix = v
+			case strings.HasPrefix(opt, "suffix="):
+				c.suffix = strings.TrimPrefix(opt, "suffix=")
+			case opt != "" && opt != "key":
+				errs = append(errs, fmt.Errorf("compress: delta of %v: field %s: unknown option %q", t, f.Name, opt))
+			}
+		}
+		if c.kind != reflect.String && c.prefix+c.suffix != "" {
+			errs = append(errs, fmt.Errorf("compress: delta of %v: field %s: prefix and suffix are for strings", t, f.Name))
+		}
+		if key || name == "id" && s.key < 0 {
+			s.key = len(s.columns)
+		}
+		s.columns = append(s.columns, c)
+	}
+	for name := range wanted {
+		errs = append(errs, fmt.Errorf("compress: delta of %v: no field %q", t, name))
+	}
+	if s.key < 0 {
+		errs = append(errs, fmt.Errorf(`compress: delta of %v: no field has the tag delta:"key" or the name id`, t))
+	}
+	if err := errors.Join(errs...); err != nil {
+		return nil, err
+	}
+	s.header = s.appendHeader(nil)
+	return s, nil
+}
+
+var (
+	jsonMarshaler = reflect.TypeFor[json.Marshaler]()
+	textMarshaler = reflect.TypeFor[encoding.TextMarshaler]()
+)
+
+// plainKind is the kind of a type that is encoded without encoding/json.
+func plainKind(t reflect.Type) reflect.Kind {
+	for _, m := range [...]reflect.Type{jsonMarshaler, textMarshaler} {
+		if t.Implements(m) || reflect.PointerTo(t).Implements(m) {
+			return reflect.Invalid
+		}
+	}
+	switch k := t.Kind(); k {
+	case reflect.String, reflect.Bool,
+		reflect.Int, reflect.Int8, reflect.Int16, reflect.Int32, reflect.Int64,
+		reflect.Uint, reflect.Uint8, reflect.Uint16, reflect.Uint32, reflect.Uint64:
+		return k
+	}
+	return reflect.Invalid
+}
+
+// appendHeader appends the columns: a name, with "?" when it may be absent,
+// and for strings an array of that with what is left out of the values.
+func (s *schema) appendHeader(dst []byte) []byte {
+	dst = append(dst, '[')
+	for i, c := range s.columns {
+		if i > 0 {
+			dst = append(dst, ',')
+		}
+		name := c.name
+		if c.omit {
+			name += "?"
+		}
+		if c.kind != reflect.String {
+			dst = appendString(dst, name)
+			continue
+		}
+		dst = append(dst, '[')
+		dst = appendString(dst, name)
+		dst = appendString(append(dst, ','), c.prefix)
+		dst = appendString(append(dst, ','), c.suffix)
+		dst = append(dst, ']')
+	}
+	return append(dst, ']')
+}
+
+// appendValue appends a field's value.
+func (c *column) appendValue(dst []byte, row reflect.Value) ([]byte, error) {
+	var v reflect.Value
+	if len(c.index) == 1 {
+		v = row.Field(c.index[0])
+	} else {
+		v = row.FieldByIndex(c.index)
+	}
+	if c.omit && empty(v) {
+		return append(dst, "null"...), nil
+	}
+	switch c.kind {
+	case reflect.String:
+		s := v.String()
+		if c.prefix+c.suffix == "" {
+			return appendString(dst, s), nil
+		}
+		if len(s) < len(c.prefix)+len(c.suffix) || !strings.HasPrefix(s, c.prefix) || !strings.HasSuffix(s, c.suffix) {
+			return append(appendString(append(dst, '['), s), ']'), nil
+		}
+		return appendString(dst, s[len(c.prefix):len(s)-len(c.suffix)]), nil
+	case reflect.Bool:
+		return strconv.AppendBool(dst, v.Bool()), nil
+	case reflect.Int, reflect.Int8, reflect.Int16, reflect.Int32, reflect.Int64:
+		return strconv.AppendInt(dst, v.Int(), 10), nil
+	case reflect.Uint, reflect.Uint8, reflect.Uint16, reflect.Uint32, reflect.Uint64:
+		return strconv.AppendUint(dst, v.Uint(), 10), nil
+	}
+	b, err := json.Marshal(v.Interface())
+	if err != nil {
+		return dst, fmt.Errorf("compress: delta field %s: %w", c.name, err)
+	}
+	return append(dst, b...), nil
+}
+
+// empty is what encoding/json leaves out under omitempty or omitzero.
+func empty(v reflect.Value) bool {
+	switch v.Kind() {
+	case reflect.Array, reflect.Map, reflect.Slice, reflect.String:
+		return v.Len() == 0
+	}
+	return v.IsZero()
+}
+
+const hexDigits = "0123456789abcdef"
+
+// appendString appends s as a JSON string.
+func appendString(dst []byte, s string) []byte {
+	dst = append(dst, '"')
+	from := 0
+	for i := 0; i < len(s); {
+		b := s[i]
+		if b >= 0x20 && b != '"' && b != '\\' && b < utf8.RuneSelf {
+			i++
+			continue
+		}
+		if b < utf8.RuneSelf {
+			dst = append(dst, s[from:i]...)
+			switch b {
+			case '"', '\\':
+				dst = append(dst, '\\', b)
+			case '\n':
+				dst = append(dst, '\\', 'n')
+			default:
+				dst = append(dst, '\\', 'u', '0', '0', hexDigits[b>>4], hexDigits[b&15])
+			}
+			i++
+			from = i
+			continue
+		}
+		r, n := utf8.DecodeRuneInString(s[i:])
+		if r == utf8.RuneError && n == 1 {
+			dst = append(dst, s[from:i]...)
+			dst = append(dst, "\ufffd"...)
+			i++
+			from = i
+			continue
+		}
+		i += n
+	}
+	return append(append(dst, s[from:]...), '"')
+}
