@@ -40,9 +40,12 @@ type server struct {
 	hook   func(dating.Event)
 }
 
-func newWorld(t *testing.T, nodes int) *world {
+func newWorld(t *testing.T, nodes int, rules dating.Rules) *world {
 	t.Helper()
-	w := &world{t: t, path: filepath.Join(t.TempDir(), "dating.db"), bus: bus.NewMemory()}
+	w := &world{t: t, path: filepath.Join(t.TempDir(), "dating.db"), bus: bus.NewMemory(), rules: rules}
+	if rules.FlushEvery == 0 { // a test that sleeps for a day should not beat 86,400 times
+		w.rules.FlushEvery, w.rules.NodeLease = time.Minute, time.Hour
+	}
 	var err error
 	w.store, err = store.OpenSQLite(t.Context(), w.path, store.Options{})
 	require.NoError(t, err)
@@ -209,7 +212,16 @@ func refused(t *testing.T, code dating.Code, err error) {
 func bubble(t *testing.T, nodes int, f func(*testing.T, *world)) {
 	t.Helper()
 	synctest.Test(t, func(t *testing.T) {
-		w := newWorld(t, nodes)
+		w := newWorld(t, nodes, dating.Rules{})
+		defer w.close()
+		f(t, w)
+	})
+}
+
+func bubbleRules(t *testing.T, nodes int, rules dating.Rules, f func(*testing.T, *world)) {
+	t.Helper()
+	synctest.Test(t, func(t *testing.T) {
+		w := newWorld(t, nodes, rules)
 		defer w.close()
 		f(t, w)
 	})
