@@ -118,8 +118,19 @@ func newApp(ctx context.Context, cfg config, log *slog.Logger) (_ *app, err erro
 
 	a.run("memory", func() error { return a.memory.Run(runCtx) })
 	a.run("platform", func() error { return a.platform.Run(runCtx) })
+	a.settle(ctx)
 	a.run("http", func() error { return a.server.Serve(a.listener) })
 	return a, nil
+}
+
+// settle waits until the platform has finished the calls that an earlier
+// process left open, so that the first to come is not turned away. A database
+// that does not answer is no reason to wait for long: /readyz tells of it.
+func (a *app) settle(ctx context.Context) {
+	deadline := time.Now().Add(3 * time.Second)
+	for time.Now().Before(deadline) && ctx.Err() == nil && len(a.notReady()) > 0 {
+		time.Sleep(5 * time.Millisecond)
+	}
 }
 
 // run calls f on a goroutine of its own until Shutdown; an earlier end is a

@@ -48,7 +48,7 @@ func TestEvening(t *testing.T) {
 		require.InDelta(t, 7, end["durationSeconds"], 1)
 	}
 	for _, side := range []*visitor{ada, ben} {
-		entries := side.mustDo("GET", "/room/history", nil, http.StatusOK)["entries"].([]any)
+		entries := side.mustDo("GET", "/room/history", nil, http.StatusOK)["calls"].([]any)
 		require.Len(t, entries, 1)
 		require.Len(t, entries[0].(object)["chat"], 2)
 		me := side.mustDo("GET", "/user/me", nil, http.StatusOK)

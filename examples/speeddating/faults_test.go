@@ -215,7 +215,9 @@ func TestFault07OldTokensAndUploads(t *testing.T) {
 	t.Parallel()
 	app := startApp(t)
 	v := signUp(t, app.URL(), "Ann")
-	v.mustDo("POST", "/auth/link", object{"email": "ann@example.org", "password": "long enough"}, http.StatusOK)
+	guest := *v
+	v.adopt(v.mustDo("POST", "/auth/link", object{"email": "ann@example.org", "password": "long enough"}, http.StatusOK))
+	require.Equal(t, "unauthenticated", guest.code("GET", "/user/me", nil, http.StatusUnauthorized))
 	old := *v
 	socket := v.open()
 	v.Token = ""
@@ -270,7 +272,7 @@ func TestFault08HistoriesInPairs(t *testing.T) {
 	for i := range pairs {
 		for _, side := range tabs[i] {
 			side.expect("session:finalized")
-			entries := side.mustDo("GET", "/room/history", nil, http.StatusOK)["entries"].([]any)
+			entries := side.mustDo("GET", "/room/history", nil, http.StatusOK)["calls"].([]any)
 			require.Len(t, entries, 1)
 			entry := entries[0].(object)
 			require.Equal(t, rooms[i], entry["roomId"])
@@ -293,6 +295,7 @@ func TestFault09InvitesExpireAndTabsAreCounted(t *testing.T) {
 		who.must("queue:join", nil)
 	}
 	invite := a.must("call:invite", object{"toUserId": b.ID, "requestedSeconds": 60})
+	b.expect("call:notify")
 	c.fails("busy", "call:invite", object{"toUserId": b.ID, "requestedSeconds": 60})
 	a.expect("call:expired")
 	b.expect("call:expired")
@@ -366,7 +369,7 @@ func TestFault11CachesHitAndSweepsArchive(t *testing.T) {
 	require.NoError(t, err)
 	require.EqualValues(t, 2, result.Archived, "both sides' histories")
 	for _, side := range []*tab{a, b} {
-		entries := side.mustDo("GET", "/room/history", nil, http.StatusOK)["entries"].([]any)
+		entries := side.mustDo("GET", "/room/history", nil, http.StatusOK)["calls"].([]any)
 		require.Len(t, entries, 1, "live and archived alike")
 	}
 }

@@ -72,7 +72,7 @@ func TestKill9(t *testing.T) {
 			v.base = server.url
 			var entries []any
 			require.Eventually(t, func() bool {
-				entries = v.mustDo("GET", "/room/history", nil, http.StatusOK)["entries"].([]any)
+				entries = v.mustDo("GET", "/room/history", nil, http.StatusOK)["calls"].([]any)
 				return len(entries) > 0
 			}, patience, 100*time.Millisecond)
 			require.Len(t, entries, 1)
