@@ -56,7 +56,7 @@ func (h *Hub) Accept(w http.ResponseWriter, r *http.Request, o AcceptOptions) (*
 		end()
 		return nil, ErrOrigin
 	}
-	p, secret := h.find(o.User, o.Resume)
+	p, token := h.find(o.User, o.Resume)
 	fresh := p == nil
 	if fresh {
 		var err error
@@ -79,20 +79,24 @@ func (h *Hub) Accept(w http.ResponseWriter, r *http.Request, o AcceptOptions) (*
 		return nil, fmt.Errorf("%w: %w", ErrHandshake, err)
 	}
 	s.onEnd = end
-	if !fresh && !p.resume(secret, o.Received) { // it ended meanwhile, or lacks messages
-		fresh = true
-		if p, err = h.add(o.User); err != nil {
-			s.conn.SetWriteDeadline(time.Now().Add(100 * time.Millisecond))
-			s.conn.Write(appendClose(nil, websocket.CloseTryAgainLater, h.retryAfter()))
-			s.conn.Close()
-			end()
-			return nil, err
+	var turn uint32
+	if !fresh {
+		var ok bool
+		if turn, ok = p.resume(token, o.Received); !ok { // it ended meanwhile, or lacks messages
+			fresh = true
+			if p, err = h.add(o.User); err != nil {
+				s.conn.SetWriteDeadline(time.Now().Add(100 * time.Millisecond))
+				s.conn.Write(appendClose(nil, websocket.CloseTryAgainLater, h.retryAfter()))
+				s.conn.Close()
+				end()
+				return nil, err
+			}
 		}
 	}
 	if fresh && o.Resume != "" {
 		h.stats.notResumed.Add(1)
 	}
-	if err := h.attach(p, s, fresh, o); err != nil {
+	if err := h.attach(p, s, turn, o); err != nil {
 		s.conn.Close()
 		end()
 		return nil, err
@@ -102,31 +106,35 @@ func (h *Hub) Accept(w http.ResponseWriter, r *http.Request, o AcceptOptions) (*
 
 // resume gives the session to a new socket: the old one, if it is still there,
 // is closed, and what the client lacks waits again. It reports false if the
-// session is over or lacks messages that the client lacks; then it is over.
-func (p *Peer) resume(used [16]byte, received uint64) bool {
+// session is over or lacks messages that the client lacks; then it is over. Of
+// several at the same time the last one has its turn.
+func (p *Peer) resume(token uint32, received uint64) (turn uint32, ok bool) {
 	p.mu.Lock()
-	s := p.sock
-	p.mu.Unlock()
-	if s != nil {
+	for s := p.sock; s != nil; s = p.sock {
+		p.mu.Unlock()
 		s.lost(CloseInfo{Code: websocket.CloseAbnormalClosure, Reason: "replaced"})
+		p.mu.Lock()
 	}
-	p.mu.Lock()
-	ok := p.state == peerAway && p.matchesLocked(used)
-	gap := ok && !p.out.rewind(p.hub, received)
-	if ok && !gap {
-		p.renewLocked(used)
-		p.until = p.hub.now() + p.hub.opt.ResumeFor // for the handshake
-		p.hub.wheel.set(p, p.until)
+	if p.state != peerAway || !p.tokens.use(token) {
+		p.mu.Unlock()
+		return 0, false
 	}
-	p.mu.Unlock()
-	if gap {
+	if !p.out.rewind(p.hub, received) {
+		p.mu.Unlock()
 		p.end(CloseInfo{Code: websocket.CloseAbnormalClosure, Reason: "resume not possible"}, true)
+		return 0, false
 	}
-	return ok && !gap
+	p.until = p.hub.now() + p.hub.opt.ResumeFor // for the handshake
+	p.hub.wheel.set(p, p.until)
+	p.turn++
+	turn = p.turn
+	p.mu.Unlock()
+	return turn, true
 }
 
 // attach makes s the socket of p and says hello.
-func (h *Hub) attach(p *Peer, s *socket, fresh bool, o AcceptOptions) error {
+func (h *Hub) attach(p *Peer, s *socket, turn uint32, o AcceptOptions) error {
+	fresh := turn == 0
 	data := map[string]any{}
 	if o.Hello != nil {
 		p.guard(func() {
@@ -136,15 +144,11 @@ func (h *Hub) attach(p *Peer, s *socket, fresh bool, o AcceptOptions) error {
 		})
 	}
 	p.mu.Lock()
-	if fresh {
-		p.renewLocked(p.secrets[0])
-		p.confirmLocked()
-	}
 	data["userId"], data["sessionId"], data["resumed"] = p.user, p.id, !fresh
 	data["heartbeatSeconds"] = h.opt.PingEvery.Seconds()
-	data["resumeToken"], data["received"] = p.tokenLocked(), p.got
+	data["resumeToken"], data["received"] = h.token(p.id, p.tokens.newest), p.got
 	hello, err := json.Marshal(outgoing{Type: "hello", Data: data})
-	if p.state == peerClosed || p.sock != nil || err != nil {
+	if p.state == peerClosed || p.sock != nil || p.turn != turn || err != nil {
 		p.mu.Unlock()
 		if err != nil {
 			h.log.Error("hello cannot be encoded", "error", err)
@@ -170,16 +174,20 @@ func (h *Hub) attach(p *Peer, s *socket, fresh bool, o AcceptOptions) error {
 	if s.parked {
 		h.stats.parked.Add(1)
 	}
+	call := h.opt.OnBack
+	if fresh {
+		call = h.opt.OnOpen
+	}
+	wait := func() {}
+	if call != nil {
+		wait = p.events.line(func() { p.guard(func() { call(p) }) })
+	}
 	p.mu.Unlock()
 	if o.OnSocket != nil {
 		o.OnSocket((*handle)(s))
 	}
 	p.flush()
-	if call := h.opt.OnBack; !fresh && call != nil {
-		p.events.run(func() { p.guard(func() { call(p) }) })
-	} else if call := h.opt.OnOpen; fresh && call != nil {
-		p.events.run(func() { p.guard(func() { call(p) }) })
-	}
+	wait()
 	s.start()
 	return nil
 }

@@ -2,9 +2,10 @@ package signaling
 
 import (
 	"context"
+	"crypto/rand"
 	"fmt"
 	"log/slog"
-	"math/rand/v2"
+	mrand "math/rand/v2"
 	"sync"
 	"time"
 
@@ -23,6 +24,7 @@ type Hub struct {
 	wheel    *wheel
 	parker   *parker
 	stats    counters
+	key      [32]byte       // signs resume tokens
 	running  sync.WaitGroup // everything that runs; Shutdown waits for it
 	stop     chan struct{}  // ends the hub's own goroutines
 
@@ -60,6 +62,7 @@ func New(o Options) (*Hub, error) {
 	if h.log == nil {
 		h.log = slog.New(slog.DiscardHandler)
 	}
+	rand.Read(h.key[:])
 	h.budget = budget{max: o.TotalQueueBytes, account: o.Account}
 	h.flusher = &flusher{hub: h, every: o.FlushEvery, wake: make(chan struct{}, 1)}
 	shortest := min(o.PingEvery, o.PongTimeout, o.WriteTimeout, o.CloseTimeout)
@@ -142,23 +145,23 @@ func (h *Hub) Takeover(user, token string) bool {
 }
 
 // find returns the session that a resume token belongs to.
-func (h *Hub) find(user, token string) (*Peer, [16]byte) {
-	id, secret, ok := parseToken(token)
+func (h *Hub) find(user, token string) (*Peer, uint32) {
+	id, n, ok := h.readToken(token)
 	if !ok {
-		return nil, secret
+		return nil, 0
 	}
 	h.mu.Lock()
 	p := h.peers[id]
 	h.mu.Unlock()
 	if p == nil || p.user != user {
-		return nil, secret
+		return nil, 0
 	}
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	if p.state == peerNew || p.state == peerClosed || !p.matchesLocked(secret) {
-		return nil, secret
+	if p.state == peerNew || p.state == peerClosed || n < p.tokens.oldest || n > p.tokens.newest {
+		return nil, 0
 	}
-	return p, secret
+	return p, n
 }
 
 // add makes room for a session of user.
@@ -252,7 +255,7 @@ func (h *Hub) shed(p *Peer) bool {
 
 // retryAfter is the hint in a close reason, spread so that clients do not come
 // back all at once.
-func (h *Hub) retryAfter() string { return fmt.Sprintf("retry-after=%d", 1+rand.IntN(5)) }
+func (h *Hub) retryAfter() string { return fmt.Sprintf("retry-after=%d", 1+mrand.IntN(5)) }
 
 // Shutdown ends every session with close code 1012 and a hint when to come
 // back, and waits until their sockets are closed and their callbacks done; if

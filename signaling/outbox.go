@@ -8,6 +8,7 @@ type outbox struct {
 	base   uint64 // how many messages came before frames[0]
 	sent   int    // frames[:sent] were written to a socket
 	flying int    // frames[sent:sent+flying] are being written
+	fixed  int    // frames[:fixed] were given to some socket once: their numbers are fixed
 	kept   int    // bytes of frames[:sent]
 	queued int    // bytes of the others
 	own    int    // bytes of frames[:sent] that no other peer shares
@@ -23,7 +24,7 @@ func (o *outbox) waiting() int { return len(o.frames) - o.sent - o.flying }
 func (o *outbox) insert(f *Frame) {
 	i := len(o.frames)
 	o.frames = append(o.frames, f)
-	for ; i > o.sent+o.flying && o.frames[i-1].class < f.class; i-- {
+	for ; i > o.fixed && o.frames[i-1].class < f.class; i-- {
 		o.frames[i] = o.frames[i-1]
 	}
 	o.frames[i] = f
@@ -32,7 +33,7 @@ func (o *outbox) insert(f *Frame) {
 
 // replace puts f in the place of a waiting frame with the same key.
 func (o *outbox) replace(f *Frame) (old *Frame) {
-	for i := o.sent + o.flying; i < len(o.frames); i++ {
+	for i := o.fixed; i < len(o.frames); i++ {
 		if old = o.frames[i]; old.key == f.key && old.class == f.class {
 			o.frames[i] = f
 			o.queued += f.Len() - old.Len()
@@ -44,7 +45,7 @@ func (o *outbox) replace(f *Frame) (old *Frame) {
 
 // sacrifice removes the oldest waiting frame that may be dropped.
 func (o *outbox) sacrifice() *Frame {
-	for i := o.sent + o.flying; i < len(o.frames); i++ {
+	for i := o.fixed; i < len(o.frames); i++ {
 		if f := o.frames[i]; f.droppable {
 			copy(o.frames[i:], o.frames[i+1:])
 			o.shrink(len(o.frames) - 1)
@@ -53,6 +54,12 @@ func (o *outbox) sacrifice() *Frame {
 		}
 	}
 	return nil
+}
+
+// take gives the next n frames to a socket.
+func (o *outbox) take(n int) {
+	o.flying += n
+	o.fixed = max(o.fixed, o.sent+o.flying)
 }
 
 // written says that the flying frames are out.
@@ -78,12 +85,20 @@ func (o *outbox) forget(h *Hub, n int) {
 		if f.private {
 			o.own -= f.Len()
 		}
+	}
+	o.sent -= n
+	o.cut(h, n)
+}
+
+// cut drops the first n frames.
+func (o *outbox) cut(h *Hub, n int) {
+	for _, f := range o.frames[:n] {
 		f.drop(h)
 	}
 	copy(o.frames, o.frames[n:])
 	o.shrink(len(o.frames) - n)
 	o.base += uint64(n)
-	o.sent -= n
+	o.fixed = max(o.fixed-n, 0)
 }
 
 // acked says that the client has the first n messages of its session.
@@ -104,21 +119,19 @@ func (o *outbox) trim(h *Hub, messages, bytes int) {
 }
 
 // rewind makes everything after the client's first n messages wait again. It
-// reports false if some of it is no longer here.
+// reports false if some of it is no longer here, or n was never reached.
 func (o *outbox) rewind(h *Hub, n uint64) bool {
 	o.written()
-	if n < o.base || n > o.next() {
+	if n < o.base || n > o.base+uint64(o.fixed) {
 		return false
 	}
-	o.acked(h, n)
-	for ; o.sent > 0; o.sent-- {
-		f := o.frames[o.sent-1]
-		o.kept -= f.Len()
-		o.queued += f.Len()
-		if f.private {
-			o.own -= f.Len()
-		}
+	o.queued += o.kept
+	o.sent, o.kept, o.own = 0, 0, 0
+	have := int(n - o.base)
+	for _, f := range o.frames[:have] {
+		o.queued -= f.Len()
 	}
+	o.cut(h, have)
 	return true
 }
 

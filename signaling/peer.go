@@ -2,12 +2,10 @@ package signaling
 
 import (
 	"crypto/rand"
-	"crypto/subtle"
 	"encoding/base64"
 	"encoding/json"
 	"log/slog"
 	"runtime/debug"
-	"strings"
 	"sync"
 	"time"
 )
@@ -24,7 +22,8 @@ type Peer struct {
 	dirty    bool // in the flusher's list
 	sock     *socket
 	out      outbox
-	secrets  [2][16]byte // of the newest token, and of the last one known to have arrived
+	tokens   tokenRange
+	turn     uint32        // counts resumes
 	rate     bucket
 	got      uint64        // messages of the client
 	until    time.Duration // away: when the grace ends
@@ -229,35 +228,4 @@ func (p *Peer) guard(fn func()) {
 		}
 	}()
 	fn()
-}
-
-// token returns the newest resume token: the session's id and a secret.
-func (p *Peer) tokenLocked() string {
-	return p.id + "." + base64.RawURLEncoding.EncodeToString(p.secrets[0][:])
-}
-
-// renewLocked makes a new token. The one that the client just used stays valid
-// until the client is known to have the new one: the hello may get lost.
-func (p *Peer) renewLocked(used [16]byte) {
-	p.secrets[1] = used
-	rand.Read(p.secrets[0][:])
-}
-
-// confirmLocked makes the older token invalid.
-func (p *Peer) confirmLocked() { p.secrets[1] = p.secrets[0] }
-
-func (p *Peer) matchesLocked(secret [16]byte) bool {
-	a := subtle.ConstantTimeCompare(secret[:], p.secrets[0][:])
-	b := subtle.ConstantTimeCompare(secret[:], p.secrets[1][:])
-	return a|b == 1
-}
-
-// parseToken splits a resume token.
-func parseToken(token string) (id string, secret [16]byte, ok bool) {
-	id, enc, _ := strings.Cut(token, ".")
-	if len(id) != 14 || len(enc) != 22 {
-		return "", secret, false
-	}
-	n, err := base64.RawURLEncoding.Strict().Decode(secret[:], []byte(enc))
-	return id, secret, err == nil && n == len(secret)
 }

@@ -111,6 +111,9 @@ func (s *socket) control(op byte, payload []byte) error {
 	p, h := s.peer, s.peer.hub
 	p.mu.Lock()
 	defer p.mu.Unlock()
+	if s.dead { // a late pong must not confirm the token of the next socket
+		return errClosing
+	}
 	if !p.rate.take(h.now(), h.opt.Rate, h.opt.Burst) {
 		return errRate
 	}
@@ -122,7 +125,7 @@ func (s *socket) control(op byte, payload []byte) error {
 		s.pinged = false
 		h.stats.rtt.Store(int64(h.now() - s.pingAt))
 		p.out.acked(h, s.pingMark)
-		p.confirmLocked()
+		p.tokens.confirm()
 	}
 	return nil
 }
@@ -215,18 +218,18 @@ func (s *socket) handle(b []byte) error {
 		return errRate
 	}
 	p.got++
+	wait := func() {}
+	if err == nil && m.Type != "ping" { // in line under the lock: another socket's messages come after
+		wait = p.events.line(func() { p.guard(func() { h.opt.OnMessage(p, m) }) })
+	}
 	p.mu.Unlock()
 	h.stats.messagesIn.Add(1)
-	switch e := err.(type) {
-	case *Error:
+	if e, bad := err.(*Error); bad {
 		p.ReplyError(m.ID, e.Code, e.Message)
-		return nil
-	}
-	if m.Type == "ping" {
+	} else if m.Type == "ping" {
 		s.heartbeat(m)
-		return nil
 	}
-	p.events.run(func() { p.guard(func() { h.opt.OnMessage(p, m) }) })
+	wait()
 	return nil
 }
 
@@ -237,8 +240,10 @@ func (s *socket) heartbeat(m Message) {
 	}
 	if m.Decode(&data) == nil && data.Received != nil {
 		s.peer.mu.Lock()
-		s.peer.out.acked(s.peer.hub, *data.Received)
-		s.peer.confirmLocked()
+		if !s.dead {
+			s.peer.out.acked(s.peer.hub, *data.Received)
+			s.peer.tokens.confirm()
+		}
 		s.peer.mu.Unlock()
 	}
 	s.peer.Reply(m.ID, nil)
@@ -289,18 +294,18 @@ func (s *socket) failed(err error) {
 // goodbye answers the client's close frame. 1000 ends the session; anything
 // else may be a reload or a network change, and the peer may come back.
 func (s *socket) goodbye(ce *websocket.CloseError) {
+	info := CloseInfo{Code: ce.Code, Reason: ce.Text, Clean: ce.Code == websocket.CloseNormalClosure}
 	s.peer.mu.Lock()
-	idle := !s.writing
+	s.bye = &info
+	busy, stalled := s.writing, s.rest != nil
 	s.writing = true
 	s.peer.mu.Unlock()
-	if idle {
-		echo := ce.Code
-		if echo == websocket.CloseNoStatusReceived {
-			echo = websocket.CloseNormalClosure
-		}
-		s.writeSoon(appendClose(nil, echo, ""))
+	switch {
+	case stalled:
+		s.lost(info)
+	case !busy:
+		s.pump()
 	}
-	s.lost(CloseInfo{Code: ce.Code, Reason: ce.Text, Clean: ce.Code == websocket.CloseNormalClosure})
 }
 
 // discard reads what still comes from a client that broke a rule until it

@@ -9,22 +9,26 @@ type serial struct {
 	waiting []func()
 }
 
-// run runs fn in its turn and returns after it. It must not be called from
-// within a function that s runs.
-func (s *serial) run(fn func()) {
+// line gives fn its turn, behind everything that was before this call. The
+// caller must then call wait, which returns after fn; not from within a
+// function that s runs.
+func (s *serial) line(fn func()) (wait func()) {
 	s.mu.Lock()
+	defer s.mu.Unlock()
 	if s.busy {
 		done := make(chan struct{})
 		s.waiting = append(s.waiting, func() { fn(); close(done) })
-		s.mu.Unlock()
-		<-done
-		return
+		return func() { <-done }
 	}
 	s.busy = true
-	s.mu.Unlock()
-	fn()
-	s.leave()
+	return func() {
+		fn()
+		s.leave()
+	}
 }
+
+// run runs fn in its turn and returns after it.
+func (s *serial) run(fn func()) { s.line(fn)() }
 
 // post runs fn in its turn on another goroutine, which start starts.
 func (s *serial) post(start func(func()), fn func()) {

@@ -66,6 +66,7 @@ type socket struct {
 	closeBy   time.Duration
 	code      uint16
 	reason    string
+	bye       *CloseInfo // the client's close frame, when it has come
 }
 
 // handle is a socket as the outside sees it.

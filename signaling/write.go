@@ -4,6 +4,8 @@ import (
 	"encoding/binary"
 	"sync"
 	"time"
+
+	"github.com/gorilla/websocket"
 )
 
 // batchBytes is how much of a queue goes out in one write. A larger message
@@ -34,6 +36,11 @@ func (s *socket) pump() {
 		p.mu.Lock()
 		if s.dead {
 			p.mu.Unlock()
+			return
+		}
+		if s.bye != nil {
+			p.mu.Unlock()
+			s.sayBye()
 			return
 		}
 		if !s.hasWorkLocked() {
@@ -181,7 +188,7 @@ func (s *socket) messagesLocked(b []byte) []byte {
 	if n == 0 {
 		return b
 	}
-	p.out.flying += n
+	p.out.take(n)
 	if n == 1 || s.deflate {
 		for _, f := range wait[:n] {
 			w := f.wire
@@ -221,12 +228,12 @@ func (s *socket) write(b []byte) (n int, err error) {
 	return n, err
 }
 
-// writeSoon writes a few bytes if that takes no time to speak of.
-func (s *socket) writeSoon(b []byte) {
-	if s.parked {
-		s.writeNow(b)
-		return
+// sayBye answers the client's close frame.
+func (s *socket) sayBye() {
+	echo := s.bye.Code
+	if echo == websocket.CloseNoStatusReceived {
+		echo = websocket.CloseNormalClosure
 	}
-	s.conn.SetWriteDeadline(time.Now().Add(100 * time.Millisecond))
-	s.conn.Write(b)
+	s.write(appendClose(nil, echo, ""))
+	s.lost(*s.bye)
 }
