@@ -3,7 +3,6 @@ package bots
 import (
 	"bytes"
 	"image/jpeg"
-	"math/rand/v2"
 	"testing"
 	"time"
 
@@ -26,7 +25,7 @@ func TestClip(t *testing.T) {
 }
 
 func TestFace(t *testing.T) {
-	a, b := face(rand.New(rand.NewPCG(1, 1))), face(rand.New(rand.NewPCG(2, 2)))
+	a, b := face(newRand(1)), face(newRand(2))
 	require.NotEqual(t, a, b)
 	img, err := jpeg.Decode(bytes.NewReader(a))
 	require.NoError(t, err)

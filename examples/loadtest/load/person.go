@@ -1,0 +1,284 @@
+package load
+
+import (
+	"bytes"
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"math/rand/v2"
+	"net/http"
+	"sync"
+	"sync/atomic"
+	"time"
+
+	"github.com/plimsoll-go/plimsoll/signaling/sigclient"
+)
+
+// A person is one simulated user. Its one goroutine is its socket's, which
+// takes messages; calls and timers use it from theirs.
+type person struct {
+	r     *runner
+	index int
+	id    string
+	token string
+	http  *http.Client
+	call  atomic.Pointer[call]
+	gone  atomic.Bool
+
+	mu     sync.Mutex
+	client *sigclient.Client // nil before it connected
+	open   bool
+	etag   string
+	poll   *time.Timer
+}
+
+// arrive signs up, connects, and joins the queue.
+func (p *person) arrive(ctx context.Context) {
+	f := &p.r.figures
+	if p.http = p.r.http; p.http == nil {
+		p.http = p.r.newHTTP(1, p.index)
+	}
+	start := time.Now()
+	if err := p.signUp(ctx); err != nil {
+		f.fail("sign-up", err)
+		return
+	}
+	f.always(&f.signUp, time.Since(start))
+	start = time.Now()
+	client, err := sigclient.Dial(ctx, sigclient.Options{
+		URL:       p.r.opt.URL + "/ws",
+		Header:    http.Header{"Authorization": {"Bearer " + p.token}, "Origin": {p.r.opt.URL}},
+		Dialer:    p.r.websocket(p.index),
+		OnMessage: p.take,
+		OnState:   p.changed,
+		MaxDelay:  3 * time.Second,
+	})
+	if err != nil {
+		f.fail("connect", err)
+		return
+	}
+	f.always(&f.connect, time.Since(start))
+	p.mu.Lock()
+	p.client = client
+	p.mu.Unlock()
+	if p.join(ctx) {
+		p.readySoon(p.r.opt.Pace)
+	}
+	p.pollSoon(ctx, p.r.opt.QueueEvery)
+}
+
+func (p *person) signUp(ctx context.Context) error {
+	body := fmt.Appendf(nil, `{"name":"Load %d","gender":"unspecified"}`, p.index)
+	req, err := http.NewRequestWithContext(ctx, http.MethodPost, p.r.opt.URL+"/auth/guest", bytes.NewReader(body))
+	if err != nil {
+		return err
+	}
+	req.Header.Set("Content-Type", "application/json")
+	res, err := p.http.Do(req)
+	if err != nil {
+		return err
+	}
+	defer res.Body.Close()
+	if res.StatusCode/100 != 2 {
+		return statusError(res.StatusCode)
+	}
+	var out struct{ UserID, SessionToken string }
+	if err := json.NewDecoder(res.Body).Decode(&out); err != nil {
+		return err
+	}
+	p.id, p.token = out.UserID, out.SessionToken
+	if p.id == "" || p.token == "" {
+		return errors.New("answer without userId or sessionToken")
+	}
+	return nil
+}
+
+// A statusError is an HTTP status that was not expected.
+type statusError int
+
+func (e statusError) Error() string { return fmt.Sprintf("status %d", int(e)) }
+
+// changed follows the socket. The first open comes before Dial returns.
+func (p *person) changed(s sigclient.State) {
+	f := &p.r.figures
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	switch s.Name {
+	case "open":
+		if !p.open {
+			f.connected.Add(1)
+		}
+		p.open = true
+		if s.Resumed {
+			f.resumed.Add(1)
+		} else if p.client != nil {
+			f.count("session replaced")
+			if c := p.call.Load(); c != nil {
+				c.abandon()
+			}
+			go p.join(context.Background())
+		}
+	default:
+		if p.open {
+			f.connected.Add(-1)
+		}
+		p.open = false
+		if s.Name == "closed" && !p.gone.Load() {
+			f.count(fmt.Sprintf("socket closed for good: code %d", s.Code))
+		} else if s.Name == "reconnecting" && s.Code != 1006 && s.Code != 0 {
+			f.count(fmt.Sprintf("socket closed: code %d", s.Code))
+		}
+	}
+}
+
+// take takes one message of the server.
+func (p *person) take(m sigclient.Message) {
+	p.r.figures.messages.Add(1)
+	switch m.Type {
+	case "queue:snapshot", "queue:update", "metrics:update", "ok":
+		return
+	case "error":
+		var e sigclient.Error
+		json.Unmarshal(m.Data, &e)
+		p.r.figures.count("refused: " + e.Code)
+		return
+	}
+	if c := p.call.Load(); c != nil {
+		c.take(p, m)
+	}
+}
+
+// drop cuts the socket, and reports whether there was one.
+func (p *person) drop() bool {
+	p.mu.Lock()
+	client, open := p.client, p.open
+	p.mu.Unlock()
+	if client == nil || !open {
+		return false
+	}
+	client.Drop()
+	return true
+}
+
+// request sends a message and waits for its answer.
+func (p *person) request(ctx context.Context, kind string, data, out any) error {
+	p.mu.Lock()
+	client := p.client
+	p.mu.Unlock()
+	if client == nil {
+		return sigclient.ErrClosed
+	}
+	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), p.r.opt.Patience)
+	defer cancel()
+	return client.Request(ctx, kind, data, out)
+}
+
+// send sends a message that wants no answer.
+func (p *person) send(kind string, data any) {
+	p.mu.Lock()
+	client := p.client
+	p.mu.Unlock()
+	if client == nil {
+		return
+	}
+	if err := client.Send(kind, data); err != nil && !p.gone.Load() {
+		p.r.figures.fail("send "+kind, err)
+	}
+}
+
+func (p *person) join(ctx context.Context) bool {
+	if err := p.request(ctx, "queue:join", nil, nil); err != nil {
+		if !p.gone.Load() {
+			p.r.figures.fail("queue:join", err)
+		}
+		return false
+	}
+	return true
+}
+
+// readySoon makes p want a call after a random time up to d: on average half.
+func (p *person) readySoon(d time.Duration) {
+	time.AfterFunc(rand.N(d), func() {
+		if !p.gone.Load() {
+			p.r.ready <- p // there is room for everybody
+		}
+	})
+}
+
+// pollSoon reads the queue after about d, and again and again.
+func (p *person) pollSoon(ctx context.Context, d time.Duration) {
+	if d < 0 {
+		return
+	}
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	if p.gone.Load() {
+		return
+	}
+	first := p.poll == nil
+	if first { // spread
+		d = rand.N(d)
+	}
+	p.poll = time.AfterFunc(d, func() {
+		if p.call.Load() == nil && ctx.Err() == nil {
+			p.readQueue(ctx)
+		}
+		p.pollSoon(ctx, p.r.opt.QueueEvery)
+	})
+}
+
+func (p *person) readQueue(ctx context.Context) {
+	f := &p.r.figures
+	start := time.Now()
+	p.r.workers <- struct{}{}
+	defer func() { <-p.r.workers }()
+	req, err := http.NewRequestWithContext(ctx, http.MethodGet, p.r.opt.URL+"/room/queue", nil)
+	if err != nil {
+		f.fail("GET /room/queue", err)
+		return
+	}
+	req.Header.Set("Authorization", "Bearer "+p.token)
+	if p.etag != "" {
+		req.Header.Set("If-None-Match", p.etag)
+	}
+	res, err := p.http.Do(req)
+	if err != nil {
+		if ctx.Err() == nil && !p.gone.Load() {
+			f.fail("GET /room/queue", err)
+		}
+		return
+	}
+	_, err = io.Copy(io.Discard, res.Body)
+	res.Body.Close()
+	switch {
+	case err != nil:
+		f.fail("GET /room/queue", err)
+		return
+	case res.StatusCode == http.StatusNotModified:
+		f.notModified.Add(1)
+	case res.StatusCode != http.StatusOK:
+		f.fail("GET /room/queue", statusError(res.StatusCode))
+		return
+	default:
+		p.etag = res.Header.Get("ETag")
+	}
+	f.record(&f.queueRead, time.Since(start))
+}
+
+func (p *person) leave() {
+	p.gone.Store(true)
+	p.mu.Lock()
+	client := p.client
+	if p.poll != nil {
+		p.poll.Stop()
+	}
+	p.mu.Unlock()
+	if client != nil {
+		client.Close()
+	}
+	if p.r.http == nil && p.http != nil {
+		p.http.CloseIdleConnections()
+	}
+}

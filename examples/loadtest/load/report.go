@@ -1,0 +1,123 @@
+package load
+
+import (
+	"fmt"
+	"io"
+	"maps"
+	"slices"
+	"text/tabwriter"
+	"time"
+)
+
+// Report is the outcome of Run. What is not said otherwise is of the window.
+type Report struct {
+	Users     int           `json:"users"`
+	Connected int64         `json:"connected"` // at the end of the window
+	Window    time.Duration `json:"windowns"`
+
+	CallsStarted   int64   `json:"callsStarted"` // invitations
+	CallsCompleted int64   `json:"callsCompleted"`
+	CallsPerMinute float64 `json:"callsPerMinute"` // completed
+	MessagesPerSec float64 `json:"messagesPerSec"` // received from the server, by everybody
+
+	// Over the whole run: numbered messages that were checked, and what was
+	// wrong with them.
+	Checked   int64 `json:"checked"`
+	Lost      int64 `json:"lost"`
+	Doubled   int64 `json:"doubled"`
+	Reordered int64 `json:"reordered"`
+
+	Cuts    int64            `json:"cuts"`    // sockets that were cut, whole run
+	Resumed int64            `json:"resumed"` // and came back into their session
+	Errors  map[string]int64 `json:"errors"`  // by reason, whole run
+
+	SignUp    Latency `json:"signUp"`         // whole run: POST /auth/guest
+	Connect   Latency `json:"connect"`        // whole run: handshake until hello
+	Notify    Latency `json:"inviteToNotify"` // call:invite → call:notify
+	Start     Latency `json:"acceptToStart"`  // call:accept → call:start, both sides
+	SDP       Latency `json:"sdp"`            // rtc:offer and rtc:answer, one way
+	Chat      Latency `json:"chat"`           // room:chat, one way
+	Finalized Latency `json:"endToFinalized"` // call:end → session:finalized, both sides
+	QueueRead Latency `json:"queueRead"`      // GET /room/queue
+	Unchanged int64   `json:"queueUnchanged"` // of these, answers 304
+
+	// Bytes a minute on the TCP connections.
+	WebSocketIn  float64 `json:"webSocketInPerMinute"` // to the clients
+	WebSocketOut float64 `json:"webSocketOutPerMinute"`
+	HTTPIn       float64 `json:"httpInPerMinute"`
+	HTTPOut      float64 `json:"httpOutPerMinute"`
+
+	Server *ServerUsage `json:"server,omitempty"` // with Options.PID
+}
+
+func (r *runner) report(server *ServerUsage) *Report {
+	f := &r.figures
+	f.mu.Lock()
+	faults := maps.Clone(f.errors)
+	f.mu.Unlock()
+	minutes := f.took.Minutes()
+	rate := func(i int) float64 { return float64(f.end[i]-f.base[i]) / minutes }
+	return &Report{
+		Users: r.opt.Users, Connected: f.connectedAtEnd, Window: f.took,
+		CallsStarted: f.attemptedIn.Load(), CallsCompleted: f.completedIn.Load(),
+		CallsPerMinute: float64(f.completedIn.Load()) / minutes,
+		MessagesPerSec: float64(f.messagesAfter-f.messagesBefore) / f.took.Seconds(),
+		Checked:        f.checked.Load(), Lost: f.lost.Load(), Doubled: f.doubled.Load(), Reordered: f.reordered.Load(),
+		Cuts: f.cuts.Load(), Resumed: f.resumed.Load(), Errors: faults,
+		SignUp: f.signUp.summary(), Connect: f.connect.summary(),
+		Notify: f.notify.summary(), Start: f.start.summary(), SDP: f.sdp.summary(), Chat: f.chat.summary(),
+		Finalized: f.finalized.summary(), QueueRead: f.queueRead.summary(), Unchanged: f.notModified.Load(),
+		WebSocketIn: rate(0), WebSocketOut: rate(1), HTTPIn: rate(2), HTTPOut: rate(3),
+		Server: server,
+	}
+}
+
+// OK reports whether everybody was connected at the end, nothing was lost,
+// doubled or reordered, and there was no error.
+func (r *Report) OK() bool {
+	return r.Connected == int64(r.Users) && r.Lost+r.Doubled+r.Reordered == 0 && len(r.Errors) == 0
+}
+
+// WriteText writes the report for people.
+func (r *Report) WriteText(out io.Writer) error {
+	w := tabwriter.NewWriter(out, 0, 0, 2, ' ', 0)
+	row := func(name, format string, args ...any) {
+		fmt.Fprintf(w, "%s\t%s\n", name, fmt.Sprintf(format, args...))
+	}
+	row("users", "%d, connected at the end %d", r.Users, r.Connected)
+	row("window", "%v", r.Window.Round(time.Second))
+	row("calls", "%d started, %d completed, %.0f a minute", r.CallsStarted, r.CallsCompleted, r.CallsPerMinute)
+	row("messages to clients", "%.0f a second", r.MessagesPerSec)
+	row("numbered messages", "%d checked: %d lost, %d doubled, %d reordered", r.Checked, r.Lost, r.Doubled, r.Reordered)
+	if r.Cuts > 0 {
+		row("sockets cut", "%d, resumed %d", r.Cuts, r.Resumed)
+	}
+	mb := func(v float64) float64 { return v / 1e6 }
+	row("MB a minute", "WebSocket %.2f down, %.2f up; HTTP %.2f down, %.2f up", mb(r.WebSocketIn), mb(r.WebSocketOut), mb(r.HTTPIn), mb(r.HTTPOut))
+	row("queue reads", "%d, of these 304 %d", r.QueueRead.Count, r.Unchanged)
+	if s := r.Server; s != nil {
+		row("server memory", "%.1f MiB before, mean %.1f, max %.1f, peak %.1f",
+			mib(s.RSSBefore), mib(s.RSSMean), mib(s.RSSMax), mib(s.RSSPeak))
+		row("server CPU", "%.2f cores", s.Cores)
+	}
+	fmt.Fprintf(w, "\nms\tp50\tp95\tp99\tmax\tcount\n")
+	for _, l := range []struct {
+		name string
+		Latency
+	}{
+		{"sign-up", r.SignUp}, {"connect", r.Connect}, {"invite → notify", r.Notify}, {"accept → start", r.Start},
+		{"SDP one way", r.SDP}, {"chat one way", r.Chat}, {"end → finalized", r.Finalized}, {"GET /room/queue", r.QueueRead},
+	} {
+		ms := func(d time.Duration) string { return fmt.Sprintf("%.2f", float64(d)/1e6) }
+		fmt.Fprintf(w, "%s\t%s\t%s\t%s\t%s\t%d\n", l.name, ms(l.P50), ms(l.P95), ms(l.P99), ms(l.Max), l.Count)
+	}
+	if len(r.Errors) > 0 {
+		fmt.Fprintf(w, "\nerror\tcount\n")
+		for _, reason := range slices.Sorted(maps.Keys(r.Errors)) {
+			fmt.Fprintf(w, "%s\t%d\n", reason, r.Errors[reason])
+		}
+	}
+	return w.Flush()
+}
+
+func mib(bytes int64) float64 { return float64(bytes) / (1 << 20) }
