@@ -176,6 +176,12 @@ func Run(ctx context.Context, opt Options) (*Report, error) {
 	stop()
 	<-matched
 	<-cuts
+	if opt.Cuts > 0 && ctx.Err() == nil { // those cut last are on their way back
+		for end := time.Now().Add(opt.Patience); r.figures.connected.Load() < int64(opt.Users) && time.Now().Before(end); {
+			wait(ctx, 50*time.Millisecond)
+		}
+		r.figures.connectedAtEnd = r.figures.connected.Load()
+	}
 	r.calls.Wait()
 	report := r.report(usage)
 	r.leave()
