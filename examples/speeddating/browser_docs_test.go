@@ -11,7 +11,6 @@ import (
 	"image/png"
 	"os"
 	"path/filepath"
-	"slices"
 	"testing"
 	"time"
 
@@ -104,6 +103,9 @@ func makeDocsImages(t *testing.T) {
 	mara.chat("“A Field Guide to Getting Lost”. It is a slow one.")
 	ada.reads("“A Field Guide to Getting Lost”. It is a slow one.", false)
 	mara.until(`document.querySelectorAll('#chat-log .line').length === 4`)
+	for _, w := range []*window{ada, mara} {
+		w.eval(`document.activeElement.blur()`)
+	}
 	time.Sleep(time.Second) // until the encoder has found its rate
 	ada.save("call.png")
 	phones = append(phones, mara.picture())
@@ -134,102 +136,24 @@ func (w *window) save(name string) {
 	writePNG(w.t, name, w.picture())
 }
 
-// writePNG writes img with the 256 colours that serve it best, which is a
-// third of the size and no difference to the eye.
+// writePNG writes img without as many of the lowest bits of its colours as it
+// takes to stay within maxImageBytes.
 func writePNG(t testing.TB, name string, img image.Image) {
 	t.Helper()
-	small := image.NewPaletted(img.Bounds(), medianCut(img, 256))
-	nearest := map[color.RGBA]uint8{}
-	b := img.Bounds()
-	for y := b.Min.Y; y < b.Max.Y; y++ {
-		for x := b.Min.X; x < b.Max.X; x++ {
-			c := rough(img.At(x, y))
-			i, ok := nearest[c]
-			if !ok {
-				i = uint8(small.Palette.Index(c))
-				nearest[c] = i
-			}
-			small.SetColorIndex(x, y, i)
-		}
-	}
 	var out bytes.Buffer
-	require.NoError(t, (&png.Encoder{CompressionLevel: png.BestCompression}).Encode(&out, small))
-	require.NoError(t, os.WriteFile(filepath.Join(docsImages, name), out.Bytes(), 0o644))
-	t.Logf("%s: %d bytes", name, out.Len())
-}
-
-// rough is a colour without its lowest two bits, so that there are few to count.
-func rough(c color.Color) color.RGBA {
-	r, g, b, _ := c.RGBA()
-	f := func(v uint32) uint8 { v >>= 8; return uint8(v&^3 | v>>6) }
-	return color.RGBA{f(r), f(g), f(b), 255}
-}
-
-// medianCut is Heckbert's: the box of colours with the widest side is cut where
-// half of its pixels lie on either side, until there are n boxes.
-func medianCut(img image.Image, n int) color.Palette {
-	type entry struct {
-		c     [3]int
-		count int
-	}
-	seen := map[color.RGBA]int{}
-	b := img.Bounds()
-	for y := b.Min.Y; y < b.Max.Y; y++ {
-		for x := b.Min.X; x < b.Max.X; x++ {
-			seen[rough(img.At(x, y))]++
+	for bits := range 4 {
+		b := img.Bounds()
+		coarse := image.NewRGBA(b)
+		draw.Draw(coarse, b, img, b.Min, draw.Src)
+		for i, v := range coarse.Pix {
+			coarse.Pix[i] = v>>bits<<bits | v>>(8-bits)
 		}
-	}
-	all := make([]entry, 0, len(seen))
-	for c, k := range seen {
-		all = append(all, entry{[3]int{int(c.R), int(c.G), int(c.B)}, k})
-	}
-	widest := func(box []entry) (axis, width int) {
-		for i := range 3 {
-			lo, hi := 255, 0
-			for _, e := range box {
-				lo, hi = min(lo, e.c[i]), max(hi, e.c[i])
-			}
-			if hi-lo > width {
-				axis, width = i, hi-lo
-			}
-		}
-		return axis, width
-	}
-	boxes := [][]entry{all}
-	for len(boxes) < n {
-		best, bestAxis, bestWidth := 0, 0, 0
-		for i, box := range boxes {
-			if axis, width := widest(box); width > bestWidth {
-				best, bestAxis, bestWidth = i, axis, width
-			}
-		}
-		if bestWidth == 0 {
+		out.Reset()
+		require.NoError(t, (&png.Encoder{CompressionLevel: png.BestCompression}).Encode(&out, coarse))
+		t.Logf("%s: %d bytes without the lowest %d bits", name, out.Len(), bits)
+		if out.Len() <= maxImageBytes {
 			break
 		}
-		box := boxes[best]
-		slices.SortFunc(box, func(x, y entry) int { return x.c[bestAxis] - y.c[bestAxis] })
-		total, half, cut := 0, 0, 0
-		for _, e := range box {
-			total += e.count
-		}
-		for cut < len(box)-1 && half*2 < total {
-			half += box[cut].count
-			cut++
-		}
-		boxes[best] = box[:cut]
-		boxes = append(boxes, box[cut:])
 	}
-	palette := make(color.Palette, 0, len(boxes))
-	for _, box := range boxes {
-		var sum [3]int
-		count := 0
-		for _, e := range box {
-			count += e.count
-			for i := range 3 {
-				sum[i] += e.c[i] * e.count
-			}
-		}
-		palette = append(palette, color.RGBA{uint8(sum[0] / count), uint8(sum[1] / count), uint8(sum[2] / count), 255})
-	}
-	return palette
+	require.NoError(t, os.WriteFile(filepath.Join(docsImages, name), out.Bytes(), 0o644))
 }
