@@ -31,7 +31,6 @@ type call struct {
 	sentSDP [2]time.Time
 	sentAt  [2][]time.Time // lines of chat
 	seen    [2]receipts    // by receiver
-	offerNo uint64
 }
 
 // receipts is what one side has received.
