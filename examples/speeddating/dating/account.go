@@ -79,7 +79,7 @@ func (p *Platform) Link(ctx context.Context, s Session, email, password string) 
 	}
 	var hash []byte
 	err = p.hashers.run(ctx, func() (err error) {
-		hash, err = bcrypt.GenerateFromPassword([]byte(password), bcrypt.DefaultCost)
+		hash, err = bcrypt.GenerateFromPassword([]byte(password), p.rules.PasswordCost)
 		return err
 	})
 	if err != nil {
@@ -113,7 +113,7 @@ func (p *Platform) Login(ctx context.Context, email, password string) (Credentia
 	id, hash, err := p.store.Credentials(ctx, address)
 	known := err == nil
 	if errors.Is(err, ErrNotFound) {
-		hash, err = nobodysPassword, nil // so that both take as long
+		hash, err = p.nobody, nil // so that both take as long
 	}
 	if err != nil {
 		return Credential{}, unavailable("the database does not answer", err)

@@ -5,10 +5,6 @@ import (
 	"sync/atomic"
 )
 
-// nobodysPassword is a bcrypt hash of the default cost of a random text: what a
-// login with an unknown address is compared with.
-var nobodysPassword = []byte("$2a$10$VNXmucg6w0yAVy9IFeq75.W4RXq9Edlls65TZ8oq.nidSLzRUlyHK")
-
 // hashers bounds how many passwords are hashed at once, and how many wait.
 type hashers struct {
 	slots   chan struct{}

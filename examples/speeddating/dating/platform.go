@@ -12,6 +12,8 @@ import (
 	"sync"
 	"time"
 
+	"golang.org/x/crypto/bcrypt"
+
 	"github.com/plimsoll-go/plimsoll/lru"
 	"github.com/plimsoll-go/plimsoll/presence"
 )
@@ -115,6 +117,7 @@ type Platform struct {
 	relations *lru.Cache[UserID, *relations]
 	media     *lru.Cache[string, Media]
 	hashers   hashers
+	nobody    []byte
 	notices   chan command // for other nodes, in order
 	out       outbox
 	accepts   sync.WaitGroup // calls that are being made durable
@@ -157,6 +160,11 @@ func New(o Options) (*Platform, error) {
 		notices: make(chan command, 1024),
 		people:  make(map[UserID]*person), sockets: make(map[string]*socket),
 		invites: make(map[string]*invite), calls: make(map[string]*call),
+	}
+	// What a login with an unknown address is compared with, so that it takes
+	// as long as one with a known.
+	if p.nobody, err = bcrypt.GenerateFromPassword([]byte(rand.Text()), o.Rules.PasswordCost); err != nil {
+		return nil, fmt.Errorf("dating: hash a password: %w", err)
 	}
 	p.life, p.kill = context.WithCancel(context.Background())
 	if err := p.makeCaches(o); err != nil {

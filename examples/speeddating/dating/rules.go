@@ -4,6 +4,8 @@ import (
 	"errors"
 	"fmt"
 	"time"
+
+	"golang.org/x/crypto/bcrypt"
 )
 
 // Rules are the constants of the platform. The zero value of a field is its
@@ -13,6 +15,7 @@ type Rules struct {
 	GuestFor     time.Duration // life of a guest's session: 7 days
 	AccountFor   time.Duration // life of an account's session: 30 days
 	MinPassword  int           // characters: 8
+	PasswordCost int           // of bcrypt: 10
 	MinCall      time.Duration // shortest wish: 60 s
 	MaxCall      time.Duration // longest wish: 30 min
 	InviteFor    time.Duration // life of an invite, and of each extension: 20 s
@@ -65,6 +68,7 @@ func (r Rules) withDefaults() (Rules, error) {
 	t("GuestFor", &r.GuestFor, 7*day)
 	t("AccountFor", &r.AccountFor, 30*day)
 	n("MinPassword", &r.MinPassword, 8)
+	n("PasswordCost", &r.PasswordCost, bcrypt.DefaultCost)
 	t("MinCall", &r.MinCall, time.Minute)
 	t("MaxCall", &r.MaxCall, 30*time.Minute)
 	t("InviteFor", &r.InviteFor, 20*time.Second)
@@ -97,6 +101,9 @@ func (r Rules) withDefaults() (Rules, error) {
 	}
 	if len(errs) == 0 && r.NodeLease < 3*r.FlushEvery {
 		errs = append(errs, fmt.Errorf("dating: Rules.NodeLease = %v, want >= 3 x FlushEvery = %v", r.NodeLease, 3*r.FlushEvery))
+	}
+	if r.PasswordCost > bcrypt.MaxCost {
+		errs = append(errs, fmt.Errorf("dating: Rules.PasswordCost = %d, want <= %d", r.PasswordCost, bcrypt.MaxCost))
 	}
 	return r, errors.Join(errs...)
 }

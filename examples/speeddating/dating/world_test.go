@@ -46,6 +46,7 @@ func newWorld(t *testing.T, nodes int, rules dating.Rules) *world {
 	if rules.FlushEvery == 0 { // a test that sleeps for a day should not beat 86,400 times
 		w.rules.FlushEvery, w.rules.NodeLease = time.Minute, time.Hour
 	}
+	w.rules.PasswordCost = 4
 	var err error
 	w.store, err = store.OpenSQLite(t.Context(), w.path, store.Options{})
 	require.NoError(t, err)

@@ -1,0 +1,262 @@
+package storetest
+
+import (
+	"errors"
+	"sync"
+	"time"
+
+	"github.com/stretchr/testify/require"
+
+	"github.com/plimsoll-go/plimsoll/examples/speeddating/dating"
+)
+
+func calls(s *suite) {
+	ann, bob := s.person("Ann"), s.person("Bob")
+	c := s.begin(ann, bob)
+	e := s.end(c, 90*time.Second+999*time.Millisecond)
+	e.Chat = []dating.ChatLine{{From: ann, Text: `"ä" <b>`, At: s.now}}
+	e.Socials = []dating.SocialShared{{From: bob, Socials: dating.Socials{"x": "y"}, At: s.now}}
+	before := s.Stats().Statements
+	totals, err := s.EndCall(s.ctx, e)
+	s.ok(err)
+	require.LessOrEqual(s.T, s.Stats().Statements-before, uint64(4), "statements of an end")
+	require.Equal(s.T, map[dating.UserID]dating.Totals{ann: {TalkSeconds: 90, Calls: 1}, bob: {TalkSeconds: 90, Calls: 1}}, totals)
+	for me, other := range map[dating.UserID]dating.UserID{ann: bob, bob: ann} {
+		require.Equal(s.T, []dating.HistoryEntry{{
+			RoomID: c.RoomID, WithUserID: other, WithName: s.user(other).Name, StartedAt: c.StartedAt, EndedAt: e.EndedAt,
+			DurationSeconds: 90, Reason: "ended", Chat: e.Chat, Socials: e.Socials,
+		}}, s.past(me))
+		require.EqualValues(s.T, 90, s.user(me).TalkSeconds)
+		rel, err := s.Relations(s.ctx, me, s.now, 10)
+		s.ok(err)
+		require.Equal(s.T, map[dating.UserID]time.Time{other: e.Cooldown}, rel.Cooldowns)
+	}
+	// Two calls that end in the same millisecond stay two.
+	cat := s.person("Cat")
+	one, two := s.begin(ann, cat), s.begin(bob, s.person("Dan"))
+	for _, c := range []dating.Call{one, two} {
+		e := s.end(c, 90*time.Second+999*time.Millisecond)
+		e.Chat = []dating.ChatLine{{From: c.Members[0], Text: c.RoomID, At: s.now}}
+		_, err := s.EndCall(s.ctx, e)
+		s.ok(err)
+	}
+	for id, room := range map[dating.UserID]string{ann: one.RoomID, cat: one.RoomID, bob: two.RoomID} {
+		for _, h := range s.past(id) {
+			if h.RoomID != c.RoomID {
+				require.Equal(s.T, room, h.RoomID)
+				require.Equal(s.T, room, h.Chat[0].Text)
+			}
+		}
+	}
+}
+
+func oneCallAPerson(s *suite) {
+	var ids []dating.UserID
+	for range 10 {
+		ids = append(ids, s.person("P"))
+	}
+	var mu sync.Mutex
+	in := map[dating.UserID]string{}
+	var wg sync.WaitGroup
+	for i := range ids {
+		for j := range ids {
+			if i == j {
+				continue
+			}
+			c := s.call(ids[i], ids[j])
+			wg.Go(func() {
+				err := s.StartCall(s.ctx, c)
+				if errors.Is(err, dating.ErrBusy) {
+					return
+				}
+				mu.Lock()
+				defer mu.Unlock()
+				if err != nil {
+					s.Errorf("StartCall: %v", err)
+				}
+				for _, m := range c.Members {
+					if in[m] != "" {
+						s.Errorf("%s is in %s and in %s", m, in[m], c.RoomID)
+					}
+					in[m] = c.RoomID
+				}
+			})
+		}
+	}
+	wg.Wait()
+	require.GreaterOrEqual(s.T, len(in), 8)
+	open, err := s.Orphans(s.ctx, "n2", "x", s.now.Add(time.Hour), 100)
+	s.ok(err)
+	require.Len(s.T, open, len(in)/2, "a refused call leaves nothing")
+	s.is(dating.ErrConflict, s.StartCall(s.ctx, open[0].Call))
+}
+
+func endOnce(s *suite) {
+	ann, bob := s.person("Ann"), s.person("Bob")
+	c := s.begin(ann, bob)
+	var wg sync.WaitGroup
+	var mu sync.Mutex
+	ended := 0
+	for range 8 {
+		wg.Go(func() {
+			_, err := s.EndCall(s.ctx, s.end(c, time.Minute))
+			mu.Lock()
+			defer mu.Unlock()
+			if err == nil {
+				ended++
+			} else if !errors.Is(err, dating.ErrNotFound) {
+				s.Errorf("EndCall: %v", err)
+			}
+		})
+	}
+	wg.Wait()
+	require.Equal(s.T, 1, ended)
+	require.Len(s.T, s.past(ann), 1)
+	require.Len(s.T, s.past(bob), 1)
+	require.EqualValues(s.T, 60, s.user(ann).TalkSeconds)
+	s.begin(bob, ann)
+}
+
+func shortCall(s *suite) {
+	ann, bob := s.person("Ann"), s.person("Bob")
+	c := s.begin(ann, bob)
+	_, err := s.EndCall(s.ctx, s.end(c, 4*time.Second))
+	s.ok(err)
+	require.Empty(s.T, s.past(ann))
+	rel, err := s.Relations(s.ctx, ann, s.now, 10)
+	s.ok(err)
+	require.Empty(s.T, rel.Cooldowns)
+	s.begin(ann, bob)
+}
+
+func orphans(s *suite) {
+	s.ok(s.Beat(s.ctx, "n1", "i1", s.now, s.now.Add(15*time.Second)))
+	s.ok(s.Beat(s.ctx, "n1", "i1", s.now.Add(2*time.Second), s.now.Add(17*time.Second)))
+	c := s.begin(s.person("Ann"), s.person("Bob"))
+	silent := s.call(s.person("Cat"), s.person("Dan"))
+	silent.Node, silent.Incarnation = "n3", "never beat"
+	s.ok(s.StartCall(s.ctx, silent))
+	line := dating.ChatLine{From: c.Members[0], Text: "hello", At: s.now}
+	given := dating.SocialShared{From: c.Members[1], Socials: dating.Socials{"x": "y"}, At: s.now}
+	said := []dating.Pending{
+		{RoomID: c.RoomID, Seq: 1, Chat: &line}, {RoomID: c.RoomID, Seq: 2, Socials: &given},
+		{RoomID: "n1.over", Seq: 1, Chat: &line},
+	}
+	s.ok(s.AddChat(s.ctx, said))
+	s.ok(s.AddChat(s.ctx, said)) // tried again after a fault: not doubled
+	s.ok(s.AddChat(s.ctx, nil))
+	find := func(node, incarnation string, after time.Duration) []string {
+		list, err := s.Orphans(s.ctx, node, incarnation, s.now.Add(after), 100)
+		s.ok(err)
+		var rooms []string
+		for _, o := range list {
+			rooms = append(rooms, o.RoomID)
+			if o.RoomID == c.RoomID {
+				require.Equal(s.T, dating.Orphan{Call: c, LastBeat: s.now.Add(2 * time.Second), Chat: []dating.ChatLine{line}, Socials: []dating.SocialShared{given}}, o)
+			}
+		}
+		return rooms
+	}
+	require.Empty(s.T, find("n1", "i1", 16*time.Second), "its own")
+	require.Empty(s.T, find("n2", "i1", 16*time.Second), "n1 lives")
+	require.Equal(s.T, []string{c.RoomID}, find("n1", "i2", 0), "of an earlier incarnation")
+	require.Equal(s.T, []string{c.RoomID}, find("n2", "i1", 17*time.Second), "n1 is dead")
+	require.ElementsMatch(s.T, []string{c.RoomID, silent.RoomID}, find("n2", "i1", time.Hour))
+
+	n, err := s.SweepNodes(s.ctx, s.now.Add(time.Hour), 10)
+	s.ok(err)
+	require.Zero(s.T, n, "it owns a call")
+	_, err = s.EndCall(s.ctx, s.end(c, time.Minute))
+	s.ok(err)
+	n, err = s.SweepNodes(s.ctx, s.now.Add(time.Hour), 10)
+	s.ok(err)
+	require.Equal(s.T, 1, n)
+}
+
+// fill gives ann so many calls, each of a minute, ten minutes apart, some of
+// which end in the same millisecond.
+func (s *suite) fill(n int) (ann dating.UserID, rooms []string) {
+	ann, bob := s.person("Ann"), s.person("Bob")
+	for i := range n {
+		c := s.call(ann, bob)
+		c.StartedAt = s.now.Add(time.Duration(i/2) * 10 * time.Minute)
+		s.ok(s.StartCall(s.ctx, c))
+		_, err := s.EndCall(s.ctx, s.end(c, time.Minute))
+		s.ok(err)
+		rooms = append(rooms, c.RoomID)
+	}
+	return ann, rooms
+}
+
+// pages reads a history by pages of three and checks its order.
+func (s *suite) pages(id dating.UserID) (rooms []string) {
+	var before dating.HistoryKey
+	for {
+		list, err := s.History(s.ctx, id, before, 3)
+		s.ok(err)
+		for _, h := range list {
+			if !before.EndedAt.IsZero() {
+				older := h.EndedAt.Before(before.EndedAt) || h.EndedAt.Equal(before.EndedAt) && h.RoomID < before.RoomID
+				require.True(s.T, older, "%v after %v", h, before)
+			}
+			before = dating.HistoryKey{EndedAt: h.EndedAt, RoomID: h.RoomID}
+			rooms = append(rooms, h.RoomID)
+		}
+		if len(list) < 3 {
+			return rooms
+		}
+	}
+}
+
+func history(s *suite) {
+	ann, rooms := s.fill(20)
+	require.ElementsMatch(s.T, rooms, s.pages(ann))
+	require.Empty(s.T, s.past("nobody"))
+}
+
+func archive(s *suite) {
+	ann, rooms := s.fill(20)
+	want := s.pages(ann)
+	cut := s.now.Add(55 * time.Minute) // some of it
+	total := 0
+	for {
+		n, err := s.ArchiveHistory(s.ctx, cut, 3)
+		s.ok(err)
+		require.LessOrEqual(s.T, n, 3)
+		require.Equal(s.T, want, s.pages(ann), "live and archived read alike")
+		total += n
+		if n == 0 {
+			break
+		}
+	}
+	require.Equal(s.T, 24, total, "twelve calls, both sides")
+	require.Len(s.T, rooms, 20)
+}
+
+func sweeps(s *suite) {
+	ann := s.person("Ann")
+	for i := range 5 {
+		se := s.session(s.person("P"))
+		se.ExpiresAt = s.now.Add(time.Duration(i) * time.Minute)
+		_, err := s.ReplaceSessions(s.ctx, se)
+		s.ok(err)
+		s.ok(s.SetCooldown(s.ctx, ann, se.User, s.now.Add(time.Duration(i)*time.Minute)))
+	}
+	for _, sweep := range []func(time.Time, int) (int, error){
+		func(now time.Time, n int) (int, error) { return s.SweepSessions(s.ctx, now, n) },
+		func(now time.Time, n int) (int, error) { return s.SweepCooldowns(s.ctx, now, n/2*2) },
+	} {
+		first, err := sweep(s.now.Add(2*time.Minute), 2)
+		s.ok(err)
+		require.Equal(s.T, 2, first)
+		all, err := sweep(s.now.Add(2*time.Minute), 100)
+		s.ok(err)
+		require.Positive(s.T, all)
+		none, err := sweep(s.now.Add(2*time.Minute), 100)
+		s.ok(err)
+		require.Zero(s.T, none)
+	}
+	rel, err := s.Relations(s.ctx, ann, s.now, 10)
+	s.ok(err)
+	require.Len(s.T, rel.Cooldowns, 2)
+}
