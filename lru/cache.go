@@ -89,7 +89,9 @@ func entryOverhead[K comparable, V any](wide, strict bool) int64 {
 	if wide {
 		size = int64(unsafe.Sizeof(wideNode[K, V]{}))
 	}
-	size = (size + 15) &^ 15
+	if size > 32 { // the heap's size classes
+		size = (size + 15) &^ 15
+	}
 	if strict {
 		var key K
 		return size + 2*int64(unsafe.Sizeof(key)) + 112 // simplelru's entry and map slot

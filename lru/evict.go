@@ -70,13 +70,12 @@ func (c *Cache[K, V]) makeRoom(s *shard[K, V], size int64, fx *effects[K, V]) bo
 	}
 }
 
-// steal evicts up to ownFirst entries from one of the shards that follow the
-// one of h. It reports how many bytes of memory that gave back.
-func (c *Cache[K, V]) steal(h uint64, reason Reason) (freed int64) {
-	first := int(h >> c.shift)
+// steal evicts up to ownFirst entries of one shard, the next in turn that has
+// any. It reports how many bytes of memory that gave back.
+func (c *Cache[K, V]) steal(reason Reason) (freed int64) {
+	first := int(c.stolen.Add(1) % uint32(len(c.shards)))
 	for i := range c.shards {
-		at := first + 1 + i + int(c.stolen.Add(1))
-		s := &c.shards[at%len(c.shards)]
+		s := &c.shards[(first+i)%len(c.shards)]
 		freed = c.evictSome(s, ownFirst, reason)
 		if freed > 0 {
 			return freed
@@ -111,7 +110,7 @@ func (c *Cache[K, V]) reserve(n int64) bool {
 		return true
 	}
 	for c.opts.Account.Reserve(n) != nil {
-		if c.steal(0, Bytes) == 0 {
+		if c.steal(Bytes) == 0 {
 			return false
 		}
 	}

@@ -16,7 +16,7 @@ func (c *Cache[K, V]) Set(key K, value V) bool {
 
 // SetWithTTL is Set with a time to live of the entry's own: zero is the
 // cache's TTL, Never or anything above 34 years is for ever, and less than
-// zero is over already: nothing is stored and an older value of key expires.
+// zero is over already: an older value of key goes and nothing is stored.
 func (c *Cache[K, V]) SetWithTTL(key K, value V, ttl time.Duration) bool {
 	return c.put(c.hash(key), key, value, write[K, V]{ttl: ttl})
 }
@@ -86,7 +86,7 @@ func (c *Cache[K, V]) put(h uint64, key K, value V, w write[K, V]) bool {
 		return false
 	}
 	if w.ttl < 0 {
-		c.deleteIf(h, key, Expired, w.by)
+		c.deleteIf(h, key, Replaced, w.by)
 		return false
 	}
 	var size int64
@@ -120,7 +120,7 @@ func (c *Cache[K, V]) put(h uint64, key K, value V, w write[K, V]) bool {
 		if done {
 			return stored
 		}
-		c.steal(h, Bytes)
+		c.steal(Bytes)
 	}
 }
 
@@ -142,11 +142,19 @@ func (c *Cache[K, V]) tryPut(s *shard[K, V], h uint64, key K, value V, size int6
 
 	s.mu.Lock()
 	defer s.mu.Unlock()
+	if w.by != nil && w.by.superseded {
+		return true, false
+	}
 	if c.closed.Load() {
 		s.refused.Closed++
 		return true, false
 	}
-	if w.by != nil && w.by.superseded || size > c.budget.maxBytes.Load() {
+	if size > c.budget.maxBytes.Load() { // since a Resize
+		s.refused.TooLarge++
+		if old := s.find(h, key); old != nil {
+			c.give(c.remove(s, h, old, Bytes, fx))
+		}
+		s.supersede(key, w.by)
 		return true, false
 	}
 	old := s.find(h, key)
