@@ -82,6 +82,13 @@ type roundState struct {
 	freed int64
 	level Level
 	waits bool // for a GC, to see what the round has brought
+	vain  int  // rounds in a row that freed nothing
+}
+
+// pause is the time from one round to the next at the same level. Rounds that
+// free nothing become rare, up to one in 64 times as long.
+func (r *roundState) pause(every time.Duration) time.Duration {
+	return every << min(r.vain, 6)
 }
 
 func (r *roundState) waitsForGC(gcs uint64) bool {
@@ -152,9 +159,10 @@ func (m *Manager) pressureLocked(level Level) Pressure {
 func (m *Manager) wantsRoundLocked(now time.Time, a *action) bool {
 	r := &m.watch.round
 	if a.to == Normal {
-		r.waits = false
+		r.waits, r.level, r.vain = false, Normal, 0
 		return false
 	}
+	r.level = min(r.level, a.to)
 	if r.busy || a.pressure.Want <= 0 {
 		return false
 	}
@@ -162,7 +170,7 @@ func (m *Manager) wantsRoundLocked(now time.Time, a *action) bool {
 		return false
 	}
 	rose := a.to > r.level || r.end.IsZero()
-	if !rose && (now.Sub(r.end) < m.o.ReclaimEvery || r.waitsForGC(m.watch.sample.GCCycles)) {
+	if !rose && (now.Sub(r.end) < r.pause(m.o.ReclaimEvery) || r.waitsForGC(m.watch.sample.GCCycles)) {
 		return false
 	}
 	r.busy, r.level = true, a.to
@@ -205,6 +213,10 @@ func (m *Manager) round(ctx context.Context, p Pressure) {
 	s.end = time.Now()
 	s.endGC = m.watch.sample.GCCycles
 	s.want, s.freed = want, freed
+	s.vain++
+	if freed > 0 {
+		s.vain = 0
+	}
 	// The ledger falls at once, the heap only when a cycle has ended.
 	s.waits = p.Source != SourceLedger
 }
@@ -267,6 +279,6 @@ func (m *Manager) reclaim(ctx context.Context, r *reclaimer, p Pressure) (freed 
 	}
 	m.mu.Lock()
 	defer m.mu.Unlock()
-	m.o.Logger.Info("memory reclaimed", "reclaimer", r.Name, "want", p.Want, "freed", r.stats.LastFreed, "took", r.stats.Took)
+	m.o.Logger.Debug("memory reclaimed", "reclaimer", r.Name, "want", p.Want, "freed", r.stats.LastFreed, "took", r.stats.Took)
 	return r.stats.LastFreed
 }

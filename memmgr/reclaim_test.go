@@ -107,7 +107,7 @@ func TestStuck(t *testing.T) {
 		require.NoError(t, m.OnPressure(Reclaimer{Name: "nothing", At: Elevated, Reclaim: func(context.Context, Pressure) (int64, error) { return 0, nil }}))
 		ended := make(chan error, 1)
 		go func() { ended <- m.Run(t.Context()) }()
-		time.Sleep(time.Second)
+		time.Sleep(time.Second + time.Millisecond) // between two samples
 		require.NoError(t, m.Account("leaks").Reserve(1000))
 		f.permille.Store(950)
 		critical := time.Now()

@@ -1,0 +1,17 @@
+// Package hostile attacks the platform while it runs in a real memory cgroup,
+// and gives a verdict. It has tests only:
+//
+//	go test ./examples/speeddating/hostile -v
+//	PLIMSOLL_HOSTILE=10m go test ./examples/speeddating/hostile -v -timeout 1h
+//
+// For each of 64, 128 and 256 MiB it builds and starts the server in a child
+// memory cgroup that it makes itself, brings two people into a call, and then
+// attacks from everywhere at once for PLIMSOLL_HOSTILE (default 25s): sockets
+// far past the limit, the largest frames and bodies, deflate bombs, uploads,
+// half-sent requests, readers that do not read while others talk at them, and
+// churn. PLIMSOLL_HOSTILE_ONLY=frames,churn names the attacks to make.
+//
+// The server must not be killed nor pass 92 % of the limit, /healthz must
+// answer throughout, the call must keep its chat and its signaling, and 5 s
+// after the attack the level must be normal and 100 of 100 newcomers get in.
+package hostile
