@@ -1,14 +1,10 @@
 package compress
 
 import (
-	"bytes"
-	"io"
 	"net/http"
 	"net/http/httptest"
 	"testing"
 
-	"github.com/klauspost/compress/gzip"
-	"github.com/klauspost/compress/zstd"
 	"github.com/stretchr/testify/require"
 )
 
@@ -21,25 +17,6 @@ func newTest(t testing.TB, change ...func(*Options)) *Compressor {
 	require.NoError(t, err)
 	t.Cleanup(c.Close)
 	return c
-}
-
-func decode(t testing.TB, name string, b []byte) []byte {
-	var r io.Reader = bytes.NewReader(b)
-	var err error
-	switch name {
-	case "gzip":
-		r, err = gzip.NewReader(r)
-	case "br":
-		return unbrotli(t, b)
-	case "zstd":
-		r, err = zstd.NewReader(r)
-	default:
-		require.Empty(t, name)
-	}
-	require.NoError(t, err)
-	out, err := io.ReadAll(r)
-	require.NoError(t, err)
-	return out
 }
 
 func TestHandlerCodings(t *testing.T) {

@@ -73,6 +73,9 @@ func (rw *response) announce(cd coding, length int) {
 // finish sends what is held back when the handler has returned.
 func (rw *response) finish() {
 	defer rw.dropBody()
+	if rw.state == open && rw.r.Method == http.MethodHead {
+		rw.commit(http.StatusOK) // what GET would be answered shows in the header
+	}
 	switch rw.state {
 	case buffering:
 		rw.finishWhole()

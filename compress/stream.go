@@ -4,6 +4,8 @@ import (
 	"encoding/binary"
 	"hash/crc32"
 	"math/rand/v2"
+
+	"github.com/klauspost/compress/flate"
 )
 
 // A stream is the state of one encoded body between its blocks: some bytes,
@@ -65,11 +67,19 @@ func (e *engine) block(dst []byte, s *stream, buf []byte, start int) []byte {
 	}
 	s.sum(buf[start:])
 	e.app.b = dst
-	e.deflate.ResetDict(&e.app, buf[:start])
-	e.deflate.Write(buf[start:])
-	e.deflate.Flush()
+	if len(buf)-start <= statelessBytes {
+		flate.StatelessDeflate(&e.app, buf[start:], false, buf[:start])
+	} else {
+		e.deflate.ResetDict(&e.app, buf[:start])
+		e.deflate.Write(buf[start:])
+		e.deflate.Flush()
+	}
 	return e.app.take()
 }
+
+// statelessBytes is the block up to which klauspost's stateless encoder is
+// the better one: the other does not look at history for so little.
+const statelessBytes = 4 << 10
 
 // streamWindow lets a block of the largest size reach all of its history.
 const streamWindow = 21
@@ -110,7 +120,7 @@ func (s *stream) stored(dst, body []byte) []byte {
 		dst = append(dst, body[:n]...)
 		body = body[n:]
 	}
-	return dst
+	return append(dst, 0, 0, 0, 0xff, 0xff) // an empty block: flush
 }
 
 // end appends what completes the stream.

@@ -42,15 +42,15 @@ func (rw *response) sendBlock() error {
 	e.out = e.block(e.out[:0], &rw.stream, buf, rw.history)
 	n := len(e.out)
 	keep := rw.keep()
-	if keep+n > cap(buf) && n >= len(plain) {
+	next := c.buffers.get(keep + n)
+	if next == nil && n > cap(buf) { // larger than before, and no memory
 		e.release()
 		rw.stream = before
-		c.count.incompressible.Add(1)
+		c.count.refusedMemory.Add(1)
 		return rw.sendStored(plain)
 	}
-	next := c.buffers.get(keep + n)
 	if next == nil {
-		// No memory for a smaller one: this one will do, with less history.
+		// No memory for another one: this one will do, with less history.
 		keep = min(keep, max(cap(buf)-n, 0))
 		copy(buf[:keep], buf[len(buf)-keep:])
 		rw.body.b = append(buf[:keep], e.out...)
