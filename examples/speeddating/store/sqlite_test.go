@@ -72,7 +72,7 @@ func TestQueryPlans(t *testing.T) {
 				break
 			}
 		}
-		rows, err := s.write.Query("EXPLAIN QUERY PLAN "+text, args...)
+		rows, err := s.reads.QueryContext(t.Context(), "EXPLAIN QUERY PLAN "+text, args...)
 		require.NoError(t, err, text)
 		for rows.Next() {
 			var id, parent, unused int

@@ -118,7 +118,9 @@ func (s *SQLite) commit(t *tx, ops []*op) {
 	err := s.transaction(t, live)
 	if err != nil && len(live) > 1 {
 		for _, o := range live {
-			o.err = s.fault(s.transaction(t, []*op{o}))
+			if err := s.transaction(t, []*op{o}); err != nil {
+				o.err = s.fault(err)
+			}
 			close(o.done)
 		}
 		return
