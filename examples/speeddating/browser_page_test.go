@@ -74,6 +74,15 @@ func (w *window) readable(what string) {
 	}
 }
 
+// look looks on a phone and on a desk.
+func (w *window) look(what string) {
+	w.t.Helper()
+	for _, size := range [][2]int{{360, 740}, {1280, 800}} {
+		w.resize(size[0], size[1])
+		w.readable(fmt.Sprintf("%s at %d pixels", what, size[0]))
+	}
+}
+
 func (w *window) resize(width, height int) {
 	w.t.Helper()
 	w.call("Emulation.setDeviceMetricsOverride", object{"width": width, "height": height, "deviceScaleFactor": 1, "mobile": width < 600}, nil)
@@ -89,45 +98,40 @@ func TestPageIsReadable(t *testing.T) {
 		p.open().must("queue:join", nil)
 	}
 	w := openWindow(t, a.URL(), "Ada", "")
-	sizes := [][2]int{{360, 740}, {1280, 800}}
-	look := func(what string) {
-		t.Helper()
-		for _, s := range sizes {
-			w.resize(s[0], s[1])
-			w.readable(fmt.Sprintf("%s at %d pixels", what, s[0]))
-		}
-	}
 	w.open("/")
 	w.screen("landing")
-	look("landing")
+	w.eval(`document.documentElement.style.setProperty('--soft', '#a09a98')`)
+	require.NotEmpty(t, w.eval(contrastScript), "grey on white is found")
+	w.eval(`document.documentElement.style.removeProperty('--soft')`)
+	w.look("landing")
 	w.write("#signup [name=name]", "Ada")
 	w.click("#signup button[type=submit]")
 	w.screen("picture")
-	look("picture")
+	w.look("picture")
 	w.click("#shot-skip")
 	w.visible(".person")
-	look("people")
+	w.look("people")
 	w.click(".person button")
 	w.visible("#ask")
-	look("asking")
+	w.look("asking")
 	w.click("#ask button[type=submit]")
 	w.visible("#wait")
-	look("waiting")
+	w.look("waiting")
 	w.click("#wait-rescind")
 	w.until(`document.querySelector('.person.met') !== null`)
-	look("a person met")
+	w.look("a person met")
 	w.click("#free-toggle")
 	w.visible("#people-empty")
-	look("a break")
+	w.look("a break")
 	for _, place := range []string{"history", "settings"} {
 		w.click(fmt.Sprintf(`#tabs a[href="#%s"]`, place))
 		w.screen(place)
-		look(place)
+		w.look(place)
 	}
 	w.eval(`fetch('/auth/logout', { method: 'POST' }).then(() => true)`)
 	w.screen("stopped")
 	require.Contains(t, w.text("#stopped-title"), "session has ended")
-	look("the session has ended")
+	w.look("the session has ended")
 	w.clean()
 }
 

@@ -16,12 +16,14 @@ import { fault, plural } from './words.js'
 
 const introCode = new URLSearchParams(location.search).get('intro') ?? ''
 let liveTimer = 0
+let arriving = false // a newcomer, not yet shown to anybody
 
 // ── beginning ─────────────────────────────────────────────────────────────
 
 async function boot() {
   try {
-    enter(await me.load())
+    await me.load()
+    enter()
   } catch (err) {
     if (err.status === 401) return landing()
     if (err.code === 'under_review' || err.code === 'banned') return underReview(err.code)
@@ -62,15 +64,27 @@ async function introduced() {
   box.hidden = false
 }
 
-function enter(profile) {
+function enter(fresh = false) {
   clearInterval(liveTimer)
   $('#to-login').hidden = true
   $('#tabs').hidden = false
   $('#state').hidden = false
   if (introCode) window.history.replaceState(null, '', location.pathname + location.hash)
   socket.open()
-  if (!profile.selfieUrl && profile.fresh) picture.choose(() => go('people'))
-  else route()
+  if (!fresh) return route()
+  arriving = true
+  picture.choose(() => go('people'))
+}
+
+// beFree joins the queue, unless something else comes first: a call, the look
+// back at one, or the picture of somebody who has just come in.
+async function beFree() {
+  if (arriving || call.talking() || call.summary() || !socket.isOpen()) return
+  try {
+    await queue.join()
+  } catch (err) {
+    toast(fault(err), true)
+  }
 }
 
 function leaveAll() {
@@ -78,6 +92,7 @@ function leaveAll() {
   call.drop()
   invite.settle()
   picture.stop()
+  arriving = false
   socket.close()
   queue.clear()
   me.set(null)
@@ -101,6 +116,10 @@ function route() {
   if (!me.me() || call.talking() || call.summary()) return
   const hash = location.hash.slice(1)
   const place = places.includes(hash) ? hash : 'people'
+  if (arriving) {
+    arriving = false
+    beFree()
+  }
   for (const a of $$('#tabs a')) {
     if (a.hash === `#${place}`) a.setAttribute('aria-current', 'page')
     else a.removeAttribute('aria-current')
@@ -116,7 +135,7 @@ function route() {
 function leaveSummary(place) {
   call.dismiss()
   go(place)
-  queue.join().catch((err) => toast(fault(err), true))
+  beFree()
 }
 
 /** stopped is a screen that says why there is nothing else, and what to do. */
@@ -165,6 +184,7 @@ function connection({ state, attempt = 1, inMs = 1000, code, reason }) {
   const words = { connecting: 'Connecting…', open: 'Connected', reconnecting: 'Reconnecting…', closed: 'Not connected' }[state]
   $('#state').dataset.state = state
   $('#state-text').textContent = words
+  document.body.dataset.connection = state
   call.connectionChanged()
   clearInterval(countdown)
   if (state === 'open') {
@@ -226,19 +246,20 @@ function elsewhere(theirs) {
   notice(`You are in a call with ${theirs.peer.name} in another window.`, 'Continue here', () => call.rejoin(theirs.roomId))
 }
 
-async function hello(h) {
+function hello(h) {
   call.restore(h.call, h.resumed)
   if (h.resumed) return
   invite.restore(h.invite)
-  if (!h.call && !call.talking() && !call.summary()) await queue.join().catch((err) => toast(fault(err), true))
+  if (!h.call) beFree()
 }
 
 // ── wiring ────────────────────────────────────────────────────────────────
 
 socket.on('state', connection)
 socket.on('hello', hello)
+socket.on('call:start', () => { arriving = false; picture.stop() })
 socket.on('metrics:update', (m) => { if (me.me()) me.set({ ...me.me(), metrics: { ...me.me().metrics, ...m } }) })
-socket.on('account:review', () => underReview())
+socket.on('account:review', ({ reason }) => underReview(reason))
 socket.on('session:invalidated', ({ reason }) => sessionOver(reason))
 
 call.start({
@@ -281,14 +302,16 @@ settings.submit($('#signup'), async () => {
     if (!introCode || err.code !== 'not_found') throw err
     await api.guest(name, form.gender.value, '') // the link is old; one is welcome without it
   }
-  enter({ ...(await me.load()), fresh: true })
+  await me.load()
+  enter(true)
 })
 
 settings.submit($('#login'), async () => {
   const form = $('#login').elements
   await api.login(form.email.value.trim(), form.password.value)
   form.password.value = ''
-  enter(await me.load())
+  await me.load()
+  enter()
 }, { unauthenticated: 'E-mail and password do not fit together.' })
 
 boot()

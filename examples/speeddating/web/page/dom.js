@@ -16,6 +16,9 @@ export const say = (text) => speak($('#live'), text)
 export const alarm = (text) => speak($('#alert'), text)
 
 function speak(region, text) {
+  // What is outside of an open dialog is inert, live regions too.
+  const home = $('dialog[open]') ?? document.body
+  if (region.parentElement !== home) home.append(region)
   region.textContent = ''
   setTimeout(() => { region.textContent = text }, 60) // emptied first: the same words twice are said twice
 }
