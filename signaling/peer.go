@@ -23,7 +23,7 @@ type Peer struct {
 	sock     *socket
 	out      outbox
 	tokens   tokenRange
-	turn     uint32        // counts resumes
+	turn     uint32 // counts resumes
 	rate     bucket
 	got      uint64        // messages of the client
 	until    time.Duration // away: when the grace ends

@@ -74,7 +74,7 @@ func (t TURN) Credentials(user string, now time.Time) (TURNCredentials, error) {
 			return TURNCredentials{}, errors.New("signaling: TURN.Secrets holds an empty secret")
 		}
 		name := fmt.Sprintf("%d:%s", expires.Unix(), user)
-		c.ICEServers = append(c.ICEServers, ICEServer{URLs: turn, Username: name, Credential: sign(t.Secrets[0], name)})
+		c.ICEServers = append(c.ICEServers, ICEServer{URLs: turn, Username: name, Credential: turnPassword(t.Secrets[0], name)})
 	}
 	return c, nil
 }
@@ -89,12 +89,12 @@ func (t TURN) Valid(username, credential string, now time.Time) bool {
 	}
 	ok := false
 	for _, secret := range t.Secrets {
-		ok = ok || secret != "" && hmac.Equal([]byte(sign(secret, username)), []byte(credential))
+		ok = ok || secret != "" && hmac.Equal([]byte(turnPassword(secret, username)), []byte(credential))
 	}
 	return ok
 }
 
-func sign(secret, name string) string {
+func turnPassword(secret, name string) string {
 	mac := hmac.New(sha1.New, []byte(secret))
 	mac.Write([]byte(name))
 	return base64.StdEncoding.EncodeToString(mac.Sum(nil))
