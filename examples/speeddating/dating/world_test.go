@@ -26,6 +26,9 @@ type world struct {
 	share presence.Store
 	rules dating.Rules
 	nodes []*server
+
+	faulty  dating.Store // in the place of store
+	account *ledger
 }
 
 // server is one node and what its browsers were told.
@@ -67,8 +70,16 @@ func (w *world) start(name string) *server {
 		MaxUsers: 4000, MaxSockets: 4000, MaxTopics: 8, MaxWatchers: 4000, MaxMeta: 256, Store: w.share, Node: name,
 	})
 	require.NoError(w.t, err)
+	var st dating.Store = w.store
+	if w.faulty != nil {
+		st = w.faulty
+	}
+	var account dating.Account
+	if w.account != nil {
+		account = w.account
+	}
 	s.Platform, err = dating.New(dating.Options{
-		Rules: w.rules, Store: w.store, Bus: w.bus, Presence: s.tracker, Deliver: s.deliver, Node: name, MaxSockets: 2000,
+		Account: account, Rules: w.rules, Store: st, Bus: w.bus, Presence: s.tracker, Deliver: s.deliver, Node: name, MaxSockets: 2000,
 	})
 	require.NoError(w.t, err)
 	go func() { s.ran <- s.Run(context.Background()) }()
@@ -79,7 +90,9 @@ func (w *world) start(name string) *server {
 
 func (s *server) stop() {
 	require.NoError(s.w.t, s.Shutdown(context.Background()))
-	require.NoError(s.w.t, <-s.ran)
+	if s.ran != nil {
+		require.NoError(s.w.t, <-s.ran)
+	}
 	require.NoError(s.w.t, s.tracker.Shutdown(context.Background()))
 }
 

@@ -1,0 +1,285 @@
+package dating_test
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"sync/atomic"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"github.com/stretchr/testify/require"
+
+	"github.com/plimsoll-go/plimsoll/examples/speeddating/bus"
+	"github.com/plimsoll-go/plimsoll/examples/speeddating/dating"
+	"github.com/plimsoll-go/plimsoll/presence"
+)
+
+// A node dies in the middle of 20 calls. The next one of its name finishes
+// them: each is in both histories once, with its chat, and nobody is busy. The
+// dead one comes back to life and changes nothing.
+func TestRestartFinishesCalls(t *testing.T) {
+	bubbleRules(t, 1, dating.Rules{FlushEvery: time.Second, NodeLease: 15 * time.Second}, func(t *testing.T, w *world) {
+		dead := w.nodes[0]
+		var all []*person
+		for i := range 40 {
+			all = append(all, dead.free(fmt.Sprint("P", i)))
+		}
+		rooms := map[dating.UserID]string{}
+		for i := 0; i < 40; i += 2 {
+			a, b := all[i], all[i+1]
+			start := a.call(b, 600)
+			require.NoError(t, dead.Chat(ctx, a.id, start.RoomID, "hello"))
+			require.NoError(t, dead.GiveSocial(ctx, b.id, start.RoomID, dating.Socials{"x": "y"}))
+			rooms[a.id], rooms[b.id] = start.RoomID, start.RoomID
+		}
+		// It has not been heard of for some time when it is killed.
+		time.Sleep(7 * time.Second)
+		w.bus, w.share = bus.NewMemory(), nil
+		s := w.start("n1")
+		require.EqualValues(t, 20, s.Stats().Orphans)
+		for _, p := range all {
+			h, err := s.History(ctx, p.id, "")
+			require.NoError(t, err)
+			require.Len(t, h.Calls, 1)
+			c := h.Calls[0]
+			require.Equal(t, rooms[p.id], c.RoomID)
+			require.Equal(t, "restart", c.Reason)
+			require.InDelta(t, 7, c.DurationSeconds, 1)
+			require.Equal(t, "hello", c.Chat[0].Text)
+			require.Equal(t, dating.Socials{"x": "y"}, c.Socials[0].Socials)
+			profile, err := s.Profile(ctx, p.id)
+			require.NoError(t, err)
+			require.EqualValues(t, 1, profile.Metrics.Calls)
+		}
+		again := make([]*person, 0, 2)
+		for _, p := range []*person{all[0], all[3]} {
+			n := &person{server: s, id: p.id, session: p.session}
+			n.tab = n.open()
+			n.queue()
+			again = append(again, n)
+		}
+		again[0].call(again[1], 60) // nobody is busy for ever
+		for _, p := range all {
+			_ = dead.EndCall(ctx, p.id, rooms[p.id])
+		}
+		synctest.Wait()
+		require.Len(t, all[0].calls(), 1)
+	})
+}
+
+// What must be kept although the database is away: nothing is acknowledged
+// that is not written, and an end that could not be written is written later.
+func TestStoreAway(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		w := newWorld(t, 0, dating.Rules{})
+		f := &faulty{Store: w.store}
+		w.faulty = f
+		s := w.start("n1")
+		defer w.close()
+		ann, bob, cat, dan := s.free("Ann"), s.free("Bob"), s.free("Cat"), s.free("Dan")
+		start := ann.call(bob, 60)
+		time.Sleep(10 * time.Second)
+		in, err := cat.invite(dan, 60)
+		require.NoError(t, err)
+
+		f.away.Store(true)
+		refused(t, dating.Unavailable, s.Ready(ctx))
+		_, err = s.SignUp(ctx, dating.Newcomer{Name: "Eve", Gender: "female"})
+		refused(t, dating.Unavailable, err)
+		_, err = dan.accept(in.InviteID, 60)
+		refused(t, dating.Unavailable, err)
+		refused(t, dating.Unavailable, s.Decline(ctx, dan.id, in.InviteID))
+		_, err = s.QueueWindow(ctx, ann.id, "") // from memory
+		require.NoError(t, err)
+		require.NoError(t, s.Chat(ctx, ann.id, start.RoomID, "still here"))
+		short, cancel := context.WithTimeout(ctx, time.Second)
+		defer cancel()
+		refused(t, dating.Unavailable, s.EndCall(short, ann.id, start.RoomID))
+		require.Len(t, bob.told(dating.SessionFinalizedKind), 1, "both are told although it is not written yet")
+		time.Sleep(5 * time.Second)
+
+		f.away.Store(false)
+		start2, err := dan.accept(in.InviteID, 60)
+		require.NoError(t, err, "the invite is still open")
+		time.Sleep(10 * time.Second)
+		synctest.Wait()
+		for _, p := range []*person{ann, bob} {
+			require.Len(t, p.calls(), 1)
+			require.Equal(t, 10, p.calls()[0].DurationSeconds)
+			require.Equal(t, "still here", p.calls()[0].Chat[0].Text)
+			require.Len(t, p.told(dating.SessionFinalizedKind), 1)
+		}
+		require.NoError(t, s.Ready(ctx))
+		require.NoError(t, s.EndCall(ctx, cat.id, start2.RoomID))
+	})
+}
+
+// faulty is a store that can be away.
+type faulty struct {
+	dating.Store
+	away atomic.Bool
+}
+
+var errAway = errors.New("the database is away")
+
+func (f *faulty) err() error {
+	if f.away.Load() {
+		return errAway
+	}
+	return nil
+}
+
+func (f *faulty) Ping(ctx context.Context) error { return errors.Join(f.err(), f.Store.Ping(ctx)) }
+
+func (f *faulty) CreateGuest(ctx context.Context, u dating.User, s dating.Session, in []dating.Introduction) error {
+	if err := f.err(); err != nil {
+		return err
+	}
+	return f.Store.CreateGuest(ctx, u, s, in)
+}
+
+func (f *faulty) StartCall(ctx context.Context, c dating.Call) error {
+	if err := f.err(); err != nil {
+		return err
+	}
+	return f.Store.StartCall(ctx, c)
+}
+
+func (f *faulty) EndCall(ctx context.Context, c dating.EndedCall) (map[dating.UserID]dating.Totals, error) {
+	if err := f.err(); err != nil {
+		return nil, err
+	}
+	return f.Store.EndCall(ctx, c)
+}
+
+func (f *faulty) SetCooldown(ctx context.Context, a, b dating.UserID, until time.Time) error {
+	if err := f.err(); err != nil {
+		return err
+	}
+	return f.Store.SetCooldown(ctx, a, b, until)
+}
+
+func TestDrainAndShutdown(t *testing.T) {
+	bubble(t, 1, func(t *testing.T, w *world) {
+		s := w.nodes[0]
+		ann, bob, cat, dan, eve := s.free("Ann"), s.free("Bob"), s.free("Cat"), s.free("Dan"), s.free("Eve")
+		start := ann.call(bob, 600)
+		in, err := cat.invite(dan, 60)
+		require.NoError(t, err)
+		time.Sleep(20*time.Second - time.Millisecond)
+		s.Drain(ctx)
+		refused(t, dating.Draining, s.Ready(ctx))
+		_, err = s.SignUp(ctx, dating.Newcomer{Name: "New", Gender: "male"})
+		refused(t, dating.Draining, err)
+		refused(t, dating.Draining, s.SocketOpened(ctx, ann.id, "new", ann.session))
+		_, err = eve.invite(ann, 60)
+		require.Error(t, err)
+		_, err = dan.accept(in.InviteID, 60)
+		refused(t, dating.Draining, err)
+		require.NoError(t, s.Chat(ctx, ann.id, start.RoomID, "calls go on"))
+		require.NoError(t, s.Shutdown(ctx))
+		require.NoError(t, s.Shutdown(ctx), "twice does no harm")
+		require.Equal(t, "restart", last[*dating.InviteOutcome](dan, dating.CallExpiredKind).Reason)
+		require.Equal(t, "restart", last[*dating.Finalized](bob, dating.SessionFinalizedKind).Reason)
+		for _, p := range []*person{ann, bob} {
+			list, err := w.store.History(ctx, p.id, dating.HistoryKey{}, 10)
+			require.NoError(t, err)
+			require.Len(t, list, 1)
+			require.Equal(t, "calls go on", list[0].Chat[0].Text)
+		}
+		s.SocketClosed(ann.tab, true) // late ends do no harm
+		s.SocketAway(bob.tab)
+		require.Zero(t, w.bus.Stats().Nodes)
+		require.Zero(t, w.bus.Stats().Claims)
+	})
+}
+
+func TestSweeps(t *testing.T) {
+	bubble(t, 1, func(t *testing.T, w *world) {
+		s := w.nodes[0]
+		ann, bob := s.free("Ann"), s.free("Bob")
+		start := ann.call(bob, 60)
+		time.Sleep(time.Minute)
+		sweep := func() map[string]dating.SweepResult {
+			t.Helper()
+			done := map[string]dating.SweepResult{}
+			for _, job := range s.Sweeps() {
+				require.Equal(t, 5*time.Minute, job.Every)
+				r, err := job.Run(ctx)
+				require.NoError(t, err)
+				if r != (dating.SweepResult{}) {
+					done[job.Name] = r
+				}
+			}
+			return done
+		}
+		require.Empty(t, sweep())
+		time.Sleep(25 * time.Hour)
+		require.Equal(t, map[string]dating.SweepResult{"cooldowns": {Deleted: 2}}, sweep())
+		time.Sleep(6 * 24 * time.Hour)
+		require.Equal(t, map[string]dating.SweepResult{"sessions": {Deleted: 2}, "history": {Archived: 2, Deleted: 2}}, sweep())
+		require.Len(t, ann.calls(), 1, "archived reads like live")
+		require.Equal(t, start.RoomID, bob.calls()[0].RoomID)
+		require.Empty(t, sweep())
+	})
+}
+
+func TestOptions(t *testing.T) {
+	_, err := dating.New(dating.Options{Node: "No!", Rules: dating.Rules{MinCall: -1}})
+	for _, field := range []string{"Store", "Bus", "Presence", "Deliver", "MaxSockets", "Node", "Rules.MinCall"} {
+		require.ErrorContains(t, err, field)
+	}
+}
+
+// Everything that is kept in memory is given back when all have left.
+func TestNothingIsLeft(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		w := newWorld(t, 0, dating.Rules{})
+		w.account = &ledger{}
+		s := w.start("n1")
+		defer w.close()
+		var all []*person
+		for range 20 {
+			all = append(all, s.free("P"))
+		}
+		for i := 0; i < 20; i += 2 {
+			start := all[i].call(all[i+1], 60)
+			for range 5 {
+				require.NoError(t, s.Chat(ctx, all[i].id, start.RoomID, "hello"))
+			}
+		}
+		require.Greater(t, w.account.used.Load(), int64(30<<10))
+		w.account.full.Store(true)
+		refused(t, dating.Overloaded, s.SocketOpened(ctx, all[0].id, "more", all[0].session))
+		w.account.full.Store(false)
+		for _, p := range all {
+			s.SocketClosed(p.tab, true)
+		}
+		time.Sleep(2 * time.Minute)
+		synctest.Wait()
+		st := s.Stats()
+		require.Zero(t, st.People+st.Sockets+st.Invites+st.Calls+st.Bus.Claims)
+		require.Equal(t, dating.Live{}, s.LiveStats())
+		require.Zero(t, w.account.used.Load())
+		_, err := s.tracker.List("queue", presence.ListOptions{})
+		require.NoError(t, err)
+	})
+}
+
+// ledger is an account that counts.
+type ledger struct {
+	used atomic.Int64
+	full atomic.Bool
+}
+
+func (l *ledger) Reserve(n int64) error {
+	if l.full.Load() {
+		return errors.New("full")
+	}
+	l.used.Add(n)
+	return nil
+}
+
+func (l *ledger) Release(n int64) { l.used.Add(-n) }
