@@ -85,7 +85,7 @@ func Run(ctx context.Context, opt Options) error {
 	if err != nil {
 		return err
 	}
-	studio, err := newStudio()
+	studio, err := newStudio(opt.Logger)
 	if err != nil {
 		return err
 	}

@@ -1,6 +1,7 @@
 package bots
 
 import (
+	"log/slog"
 	"strings"
 	"sync"
 	"time"
@@ -19,7 +20,7 @@ type studio struct {
 	err    error
 }
 
-func newStudio() (*studio, error) {
+func newStudio(log *slog.Logger) (*studio, error) {
 	v, err := parseClip(clip)
 	if err != nil {
 		return nil, err
@@ -28,7 +29,7 @@ func newStudio() (*studio, error) {
 	if err := engine.RegisterDefaultCodecs(); err != nil {
 		return nil, err
 	}
-	settings := webrtc.SettingEngine{}
+	settings := webrtc.SettingEngine{LoggerFactory: pionLog{log}}
 	// A machine without a network still can talk to itself.
 	settings.SetIncludeLoopbackCandidate(true)
 	return &studio{

@@ -3,6 +3,7 @@ package bots
 import (
 	"bytes"
 	"image/jpeg"
+	"log/slog"
 	"testing"
 	"time"
 
@@ -70,7 +71,7 @@ func (w *wire) until(done func() bool) {
 // TestLink: a bot that is called and a bot that calls both send a picture, and
 // both do so again after an ICE restart and after both offered at once.
 func TestLink(t *testing.T) {
-	s, err := newStudio()
+	s, err := newStudio(slog.New(slog.DiscardHandler))
 	require.NoError(t, err)
 	w := &wire{t: t, signals: make(chan func(), 1000)}
 	var caller, callee *link
@@ -104,7 +105,7 @@ func TestLink(t *testing.T) {
 }
 
 func TestRecorded(t *testing.T) {
-	s, err := newStudio()
+	s, err := newStudio(slog.New(slog.DiscardHandler))
 	require.NoError(t, err)
 	r, err := s.recorded()
 	require.NoError(t, err)

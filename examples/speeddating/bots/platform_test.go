@@ -5,11 +5,13 @@ import (
 	"context"
 	"encoding/json"
 	"fmt"
+	"log/slog"
 	"math/rand/v2"
 	"net/http"
 	"os"
 	"os/exec"
 	"path/filepath"
+	"runtime"
 	"strings"
 	"testing"
 	"time"
@@ -45,6 +47,7 @@ func startPlatform(t *testing.T) (url string) {
 type human struct {
 	t      *testing.T
 	id     string
+	api    *api
 	client *sigclient.Client
 	got    chan sigclient.Message
 }
@@ -54,7 +57,7 @@ func newHuman(t *testing.T, base string) *human {
 	t.Cleanup(a.http.CloseIdleConnections)
 	id, token, err := a.signUp(t.Context(), "Human", "unspecified", face(newRand(1)))
 	require.NoError(t, err)
-	h := &human{t: t, id: id, got: make(chan sigclient.Message, 10_000)}
+	h := &human{t: t, id: id, api: a, got: make(chan sigclient.Message, 10_000)}
 	h.client, err = sigclient.Dial(t.Context(), sigclient.Options{
 		URL:       base + "/ws",
 		Header:    http.Header{"Authorization": {"Bearer " + token}},
@@ -153,12 +156,13 @@ func TestPlatform(t *testing.T) {
 		t.Skip("builds and runs the platform")
 	}
 	base := startPlatform(t)
+	before := runtime.NumGoroutine()
 	ctx, cancel := context.WithCancel(t.Context())
 	ended := make(chan error, 1)
 	go func() {
 		ended <- Run(ctx, Options{BaseURL: base, N: 5, Patience: 2 * time.Second, Hesitation: 100 * time.Millisecond, Manners: time.Hour})
 	}()
-	s, err := newStudio()
+	s, err := newStudio(slog.New(slog.DiscardHandler))
 	require.NoError(t, err)
 	h := newHuman(t, base)
 	h.must("queue:join", nil, nil)
@@ -209,6 +213,13 @@ func TestPlatform(t *testing.T) {
 	cancel()
 	require.NoError(t, <-ended)
 	h.client.Close()
+	h.api.http.CloseIdleConnections()
+	for end := time.Now().Add(30 * time.Second); runtime.NumGoroutine() > before; time.Sleep(10 * time.Millisecond) {
+		if time.Now().After(end) {
+			buf := make([]byte, 1<<16)
+			t.Fatalf("goroutines: %d, before %d\n%s", runtime.NumGoroutine(), before, buf[:runtime.Stack(buf, true)])
+		}
+	}
 	require.Eventually(t, func() bool {
 		res, err := http.Get(base + "/stats/live")
 		require.NoError(t, err)
