@@ -54,7 +54,7 @@ func bodies() map[string][]byte {
 		"runs":   bytes.Repeat([]byte("a"), 100000),
 		"pair":   bytes.Repeat([]byte("ab"), 3000),
 		"cards":  cards(50, 1),
-		"large":  cards(2000, 2),
+		"large":  cards(500, 2),
 		"noise":  noise(70000),
 		"noise5": noise(5),
 		"mixed":  append(append(cards(20, 3), noise(30000)...), cards(20, 3)...),

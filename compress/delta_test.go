@@ -114,7 +114,7 @@ func naive(t testing.TB, rows []card) string {
 }
 
 func TestDeltaRoundTrip(t *testing.T) {
-	for seed := range uint64(30) {
+	for seed := range uint64(6) {
 		d, err := NewDelta[card](DeltaOptions{MaxBytes: 1 << 20})
 		require.NoError(t, err)
 		var early, late Replica
@@ -265,7 +265,7 @@ func documents(seed uint64, steps int) [][]byte {
 }
 
 func TestJSONDeltaRoundTrip(t *testing.T) {
-	for seed := range uint64(200) {
+	for seed := range uint64(50) {
 		d, err := NewJSONDelta(DeltaOptions{MaxBytes: 1 << 20})
 		require.NoError(t, err)
 		var r Replica
@@ -370,7 +370,7 @@ func TestDeltaJS(t *testing.T) {
 		Extra any             `json:"extra,omitempty"`
 	}
 	var steps []step
-	for seed := range uint64(10) {
+	for seed := range uint64(4) {
 		d, err := NewDelta[card](DeltaOptions{MaxBytes: 1 << 20})
 		require.NoError(t, err)
 		steps = append(steps, step{Fresh: true, Frame: d.Snapshot(), Value: []byte("[]")})
