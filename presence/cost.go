@@ -20,9 +20,22 @@ func (t *Tracker) connectCost(user, socket string, meta []byte) int64 {
 func (t *Tracker) joinCost(topicName string, meta []byte) int64 {
 	n := topicCost + len(topicName) + memberCost + 2*len(meta)
 	if t.rep != nil {
-		n += entryCost + len(meta)
+		n += entryCost
 	}
 	return int64(n)
+}
+
+func eventCost(e Event) int64 {
+	return int64(userCost + len(e.User) + memberCost + entryCost + 2*len(e.Meta))
+}
+
+// keep counts metadata that a member keeps in place of other. With a Store it
+// is that of an entry, which pays for both, so that falling back on an older
+// entry costs nothing.
+func (t *Tracker) keep(meta, instead []byte) {
+	if t.rep == nil {
+		t.bytes += int64(len(meta) - len(instead))
+	}
 }
 
 // pool keeps freed records for the next of their kind, so that coming and

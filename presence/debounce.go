@@ -43,7 +43,7 @@ func (t *Tracker) want(m *member, isHere bool, meta []byte, now int64) {
 		m.pending = int32(len(tp.changes))
 	}
 	c := &tp.changes[m.pending-1]
-	t.bytes += int64(len(meta) - len(c.meta))
+	t.keep(meta, c.meta)
 	if told && isHere && !c.here && c.due != 0 {
 		c.since = now // it was leaving: the metadata differs only now
 	}
@@ -80,7 +80,7 @@ func (t *Tracker) wanted(m *member) bool {
 func (t *Tracker) dropChange(m *member) {
 	tp := m.topic
 	i := int(m.pending) - 1
-	t.bytes -= int64(len(tp.changes[i].meta))
+	t.keep(nil, tp.changes[i].meta)
 	last := len(tp.changes) - 1
 	if i != last {
 		tp.changes[i] = tp.changes[last]
@@ -95,7 +95,7 @@ func (t *Tracker) dropChange(m *member) {
 // is freed by the caller, when no view shows him any more.
 func (t *Tracker) apply(c change, now int64) {
 	m := c.m
-	t.bytes += int64(len(c.meta) - len(m.meta))
+	t.keep(c.meta, m.meta)
 	m.meta = c.meta
 	switch {
 	case !c.here:
@@ -126,7 +126,7 @@ func (t *Tracker) applyDue(tp *topic, now int64) bool {
 	for _, c := range tp.changes {
 		if c.due <= now {
 			c.m.pending = 0
-			t.bytes -= int64(len(c.meta))
+			t.keep(nil, c.meta)
 			memo.due = append(memo.due, c)
 			continue
 		}

@@ -23,6 +23,8 @@ const unsynced = math.MaxUint64
 type incarnation struct {
 	name    string
 	entries list[*entry]
+	proven  bool   // it was alive while this node knew it; else its entries do not count
+	asked   uint64 // the census that was under way when it was met
 	dead    bool
 	until   int64 // dead: when its entries count no more
 }
@@ -44,7 +46,7 @@ func (t *Tracker) setEntry(m *member, by *incarnation, meta []byte, at uint64) *
 		by.entries.pushBack(e)
 		t.bytes += entryCost
 	}
-	t.bytes += int64(len(meta) - len(e.meta))
+	t.bytes += 2 * int64(len(meta)-len(e.meta))
 	e.meta, e.at = meta, at
 	return e
 }
@@ -57,14 +59,14 @@ func (t *Tracker) removeEntry(e *entry) {
 		}
 	}
 	e.by.entries.remove(e)
-	t.bytes -= entryCost + int64(len(e.meta))
+	t.bytes -= entryCost + 2*int64(len(e.meta))
 }
 
 // decide makes m what its entries say. It may free m.
 func (t *Tracker) decide(m *member, now int64) {
-	best := m.entries
+	var best *entry
 	for e := m.entries; e != nil; e = e.next {
-		if e.at > best.at {
+		if e.by.proven && (best == nil || e.at > best.at) {
 			best = e
 		}
 	}

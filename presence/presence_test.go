@@ -85,6 +85,12 @@ func (s *screen) users() string {
 	return strings.Join(out, " ")
 }
 
+func (s *screen) total() int {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return s.count
+}
+
 func watch(t *testing.T, tr *presence.Tracker, topic string, o presence.WatchOptions) *screen {
 	t.Helper()
 	s := &screen{t: t}
@@ -509,6 +515,16 @@ func (l *ledger) Release(n int64) {
 	if l.used -= n; l.used < 0 || n < 0 {
 		l.underflows++
 	}
+}
+
+// balance returns what is reserved, -1 if ever more was released than that.
+func (l *ledger) balance() int64 {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	if l.underflows > 0 {
+		return -1
+	}
+	return l.used
 }
 
 var errFull = fmt.Errorf("full")

@@ -1,6 +1,9 @@
 package presence
 
-import "bytes"
+import (
+	"bytes"
+	"slices"
+)
 
 // replica is what this node knows of a topic in the Store, and what the Store
 // does not know yet. The tracker's lock guards it.
@@ -15,50 +18,64 @@ type replica struct {
 
 const maxEarly = 128
 
-// outOp is a change on its way to the Store. What a Put says is read from the
-// member when it is sent: however often it changes meanwhile, it is one.
+// outOp is what the Store is to be told of one user. What a Put says is read
+// from the member when it is sent: however often it changes meanwhile, it is
+// one. A Leave is never forgotten for a Put that follows.
 type outOp struct {
-	kind OpKind
-	seen Position
-	gen  uint64
+	leave bool
+	seen  Position // of the Leave
+	gen   uint64
 }
 
 // follow takes one event, from the wire or from Read, if it is the next one.
+// One that comes too early is kept, and pays for that until its time comes.
 func (r *replicator) follow(tp *topic, e Event, now int64) {
 	rp := tp.replica
 	switch {
 	case rp.read && e.Pos.Epoch == rp.pos.Epoch && e.Pos.Offset <= rp.pos.Offset:
 		r.stats.Doubled++
 		return
-	case !rp.read || e.Pos.Epoch != rp.pos.Epoch || e.Pos.Offset != rp.pos.Offset+1:
+	case !rp.read || !rp.pos.before(e.Pos):
 		if len(rp.early) < maxEarly {
 			rp.early = append(rp.early, e)
+			r.t.bytes += eventCost(e)
 		}
-		r.toRead[tp] = true // with the next beat, unless the gap closes before
+		r.toRead[tp] = true // with the next round, unless the gap closes before
 		return
 	}
 	r.apply(tp, e, now)
-	rp.pos.Offset++
+	rp.pos = e.Pos
 	for i := 0; i < len(rp.early); i++ { // few
-		x := rp.early[i]
-		if x.Pos.Epoch == rp.pos.Epoch && x.Pos.Offset > rp.pos.Offset+1 {
+		if !rp.pos.before(rp.early[i].Pos) {
 			continue
 		}
-		rp.early[i] = rp.early[len(rp.early)-1]
-		rp.early[len(rp.early)-1] = Event{}
-		rp.early = rp.early[:len(rp.early)-1]
-		if x.Pos.Epoch == rp.pos.Epoch && x.Pos.Offset == rp.pos.Offset+1 {
-			r.apply(tp, x, now)
-			rp.pos.Offset++
-		}
+		x := rp.early[i]
+		rp.early = slices.Delete(rp.early, i, i+1)
+		r.t.bytes -= eventCost(x)
+		r.apply(tp, x, now)
+		rp.pos = x.Pos
 		i = -1
 	}
-	if len(rp.early) == 0 {
-		rp.early = nil
-		if rp.subscribed {
-			delete(r.toRead, tp)
+	if len(rp.early) == 0 && rp.subscribed {
+		delete(r.toRead, tp)
+	}
+}
+
+// catchUp follows those that came too early, after pos has changed.
+func (r *replicator) catchUp(tp *topic, now int64) {
+	early := tp.replica.early
+	tp.replica.early = nil
+	for _, e := range early {
+		r.t.bytes -= eventCost(e)
+		if e.Pos.Epoch == tp.replica.pos.Epoch {
+			r.follow(tp, e, now)
 		}
 	}
+}
+
+// before reports whether q follows p without a gap.
+func (p Position) before(q Position) bool {
+	return p.Epoch == q.Epoch && p.Offset+1 == q.Offset
 }
 
 // apply makes an event true here.
@@ -144,6 +161,7 @@ func (r *replicator) replace(tp *topic, u Update, now int64) {
 		for x := m.entries; x != nil; {
 			next := x.next
 			switch {
+			case x.by.name == "": // an orphan: its grace runs
 			case x.by != r.self && !named[entryKey{m.user.id, x.by.name}]:
 				meta := x.meta
 				t.removeEntry(x)
@@ -153,7 +171,7 @@ func (r *replicator) replace(tp *topic, u Update, now int64) {
 					}
 					t.setEntry(m, orphans, meta, 0)
 				}
-			case x.by == r.self && !named[entryKey{m.user.id, r.self.name}]:
+			case x.by == r.self && !named[entryKey{m.user.id, x.by.name}]:
 				if lost || x.at == unsynced {
 					x.at = unsynced
 					r.send(tp, m.user.id, Put)

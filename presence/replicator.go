@@ -3,6 +3,7 @@ package presence
 import (
 	"context"
 	"errors"
+	"math"
 	"math/rand/v2"
 	"slices"
 	"time"
@@ -27,31 +28,36 @@ type Cluster struct {
 }
 
 // replicator keeps the topics of this node and the Store the same. Two
-// goroutines speak to the Store: keep holds the lease and notices the death of
-// others, sync sends and reads. The tracker's lock guards its fields and is
+// goroutines speak to the Store: keep holds the lease and learns who is alive,
+// sync sends, reads, and ends what the dead have said. The tracker's lock guards its fields and is
 // never held while the Store is asked.
 type replicator struct {
-	t       *Tracker
-	ctx     context.Context
-	cancel  context.CancelFunc
-	beat    chan struct{}
-	session Session // nil: to be opened
-	self    *incarnation
-	known   map[string]*incarnation
-	mourned []*incarnation // dead, with entries that still count
-	toRead  map[*topic]bool
-	toSend  map[*topic]bool
-	left    []string // topics to unsubscribe from
-	gen     uint64
-	waiting int
-	reap    bool
-	checks  int
-	stats   Cluster
+	t        *Tracker
+	ctx      context.Context
+	cancel   context.CancelFunc
+	beat     chan struct{}
+	session  Session // nil: to be opened
+	self     *incarnation
+	known    map[string]*incarnation
+	alive    map[string]bool // by the last census
+	ask      chan struct{}   // for a census now
+	reading  bool            // the log, as opposed to what is said now
+	censuses uint64
+	mourned  []*incarnation // dead, with entries that still count
+	toRead   map[*topic]bool
+	toSend   map[*topic]bool
+	left     []string // topics to unsubscribe from
+	gen      uint64
+	waiting  int
+	reap     bool
+	checks   int
+	stats    Cluster
 }
 
 func newReplicator(t *Tracker) *replicator {
 	r := &replicator{
-		t: t, beat: make(chan struct{}, 1), self: &incarnation{},
+		t: t, beat: make(chan struct{}, 1), ask: make(chan struct{}, 1),
+		self:   &incarnation{proven: true},
 		known:  make(map[string]*incarnation),
 		toRead: make(map[*topic]bool), toSend: make(map[*topic]bool),
 	}
@@ -74,7 +80,7 @@ func (r *replicator) stop(ctx context.Context) error {
 	if ctx.Err() != nil {
 		return context.Cause(ctx)
 	}
-	if err := r.send1(ctx, r.session); err != nil && !errors.Is(err, ErrFenced) {
+	if err := r.sendAll(ctx, r.session); err != nil && !errors.Is(err, ErrFenced) {
 		return err
 	}
 	return r.session.Close(ctx)
@@ -96,17 +102,14 @@ func (r *replicator) put(m *member, meta []byte) {
 
 // drop takes this node's word back; everywhere also that of others.
 func (r *replicator) drop(m *member, everywhere bool) {
-	kind := Drop
 	for e := m.entries; e != nil; {
 		next := e.next
 		if e.by == r.self || everywhere {
-			if e.by != r.self {
-				kind = Leave
-			}
 			r.t.removeEntry(e)
 		}
 		e = next
 	}
+	kind := Drop
 	if everywhere {
 		kind = Leave
 	}
@@ -125,8 +128,13 @@ func (r *replicator) send(tp *topic, user string, kind OpKind) {
 	if rp.out == nil {
 		rp.out = make(map[string]outOp)
 	}
+	o := rp.out[user]
+	if kind == Leave {
+		o.leave, o.seen = true, rp.pos
+	}
 	r.gen++
-	rp.out[user] = outOp{kind, rp.pos, r.gen}
+	o.gen = r.gen
+	rp.out[user] = o
 	r.toSend[tp] = true
 	r.nudge()
 }
@@ -148,8 +156,7 @@ func (r *replicator) nudge() {
 // event is what the Store calls.
 func (r *replicator) event(e Event) {
 	t := r.t
-	need := int64(userCost+len(e.User)+memberCost+entryCost) + 3*int64(len(e.Meta))
-	_ = t.change(need, func(now int64) error {
+	_ = t.change(eventCost(e), func(now int64) error {
 		if tp := t.topics[e.Topic]; tp != nil {
 			r.follow(tp, e, now)
 		}
@@ -157,42 +164,44 @@ func (r *replicator) event(e Event) {
 	})
 }
 
+// incarnation returns the one with this name. One that speaks is alive. One
+// that is merely named by the log may be dead for long: the census will tell.
 func (r *replicator) incarnation(name string) *incarnation {
 	by := r.known[name]
 	if by == nil {
-		by = &incarnation{name: name}
+		by = &incarnation{name: name, asked: r.censuses, proven: !r.reading || r.alive[name]}
 		r.known[name] = by
+		if !by.proven {
+			select {
+			case r.ask <- struct{}{}:
+			default:
+			}
+		}
 	}
 	return by
 }
 
+// orphans takes the entries of which the Store has lost the owner.
 func (r *replicator) orphans(now int64) *incarnation {
-	by := &incarnation{dead: true, until: now + int64(r.t.opts.Grace)}
+	by := &incarnation{proven: true, dead: true, until: now + int64(r.t.opts.Grace)}
 	r.mourned = append(r.mourned, by)
 	return by
 }
 
 // keep holds the lease.
 func (r *replicator) keep() {
-	t := r.t
-	every := t.opts.Lease / 3
+	every := r.t.opts.Lease / 3
 	timer := time.NewTimer(0)
 	defer timer.Stop()
-	renew := int64(0)
 	for {
 		select {
 		case <-r.ctx.Done():
 			return
 		case <-timer.C:
+		case <-r.ask:
 		}
-		now := t.now()
-		if now >= renew {
-			renew = now + int64(every) - rand.Int64N(int64(every)/8+1)
-			r.renew(every)
-			now = t.now()
-		}
-		next := r.bury(now)
-		timer.Reset(max(0, time.Duration(min(next, renew)-now)))
+		timer.Reset(every - rand.N(every/8+1))
+		r.renew(every)
 	}
 }
 
@@ -200,6 +209,8 @@ func (r *replicator) renew(timeout time.Duration) {
 	t := r.t
 	t.mu.Lock()
 	s := r.session
+	r.censuses++
+	number := r.censuses
 	t.mu.Unlock()
 	ctx, cancel := context.WithTimeout(r.ctx, timeout)
 	defer cancel()
@@ -226,7 +237,7 @@ func (r *replicator) renew(timeout time.Duration) {
 		r.fault("renew", err)
 		return
 	}
-	r.census(alive)
+	r.census(alive, number)
 }
 
 // begin starts a life under a new name: everything is said again.
@@ -239,7 +250,7 @@ func (r *replicator) begin(s Session) {
 		r.known[r.self.name] = r.self
 		for tp := range r.toSend {
 			for user, o := range tp.replica.out {
-				if o.kind == Drop { // the entry was the old incarnation's
+				if !o.leave { // the entry was the old incarnation's
 					r.unsend(tp, user, o.gen)
 				}
 			}
@@ -259,47 +270,73 @@ func (r *replicator) begin(s Session) {
 	t.log.Info("presence: lease taken", "incarnation", s.Incarnation())
 }
 
-// census learns who is alive. The entries of the dead count for a Grace more.
-func (r *replicator) census(alive []string) {
+// census learns who is alive. The entries of those who died count for a Grace
+// more; those of who was dead when this node first heard of him never did.
+func (r *replicator) census(alive []string, number uint64) {
 	t := r.t
 	_ = t.change(0, func(now int64) error {
 		r.stats.Nodes, r.stats.Degraded = len(alive), false
-		is := make(map[string]bool, len(alive))
+		r.alive = make(map[string]bool, len(alive))
 		for _, name := range alive {
-			is[name] = true
+			r.alive[name] = true
 		}
 		for name, by := range r.known {
 			switch {
 			case by == r.self:
-			case is[name]:
-				if by.dead {
-					by.dead = false
-					r.mourned = slices.DeleteFunc(r.mourned, func(x *incarnation) bool { return x == by })
-				}
+			case r.alive[name]:
+				r.prove(by, now)
+			case by.asked >= number: // younger than the answer
 			case by.entries.n == 0:
+				delete(r.known, name)
+			case !by.proven:
+				r.empty(by, now)
 				delete(r.known, name)
 			case !by.dead:
 				by.dead, by.until = true, now+int64(t.opts.Grace)
 				r.mourned = append(r.mourned, by)
 				r.stats.Deaths++
 				t.log.Warn("presence: node died", "incarnation", name, "members", by.entries.n)
+				r.nudge()
 			}
 		}
 		return nil
 	})
 }
 
-// bury ends what the dead said when their grace is over, a batch at a time,
-// and returns when the next one's is.
-func (r *replicator) bury(now int64) (next int64) {
+func (r *replicator) prove(by *incarnation, now int64) {
+	if by.dead {
+		by.dead = false
+		r.mourned = slices.DeleteFunc(r.mourned, func(x *incarnation) bool { return x == by })
+	}
+	if !by.proven {
+		by.proven = true
+		for e := by.entries.head; e != nil; e = e.link.next {
+			r.t.decide(e.m, now)
+		}
+	}
+}
+
+// empty removes the entries of by.
+func (r *replicator) empty(by *incarnation, now int64) {
+	for e := by.entries.head; e != nil; e = by.entries.head {
+		m := e.m
+		r.t.removeEntry(e)
+		r.t.decide(m, now)
+	}
+}
+
+// bury ends what the dead said when their grace is over, a batch at a time.
+// The caller has just read all there is, so that who came back is known.
+func (r *replicator) bury() {
 	t := r.t
-	next = now + int64(time.Hour)
 	for more := true; more; {
 		more = false
-		_ = t.change(0, func(int64) error {
+		_ = t.change(0, func(now int64) error {
+			if r.stats.Degraded {
+				return nil // who cannot hear does not judge
+			}
 			r.mourned = slices.DeleteFunc(r.mourned, func(by *incarnation) bool {
 				if now < by.until {
-					next = min(next, by.until)
 					return false
 				}
 				for range 1024 {
@@ -317,6 +354,16 @@ func (r *replicator) bury(now int64) (next int64) {
 			})
 			return nil
 		})
+	}
+}
+
+// burial returns when the next grace of a dead node ends.
+func (r *replicator) burial() int64 {
+	r.t.mu.Lock()
+	defer r.t.mu.Unlock()
+	next := int64(math.MaxInt64)
+	for _, by := range r.mourned {
+		next = min(next, by.until)
 	}
 	return next
 }

@@ -11,63 +11,65 @@ import (
 const batch = 256 // changes or topics in one call to the Store
 
 // sync sends what this node has to say and reads what it missed, at most once
-// a Tick. Every third of a Lease it compares positions.
+// a Tick. Every third of a Lease, and before the dead are buried, it compares
+// positions.
 func (r *replicator) sync() {
 	t := r.t
-	pause := time.NewTimer(0)
-	defer pause.Stop()
-	check := t.now()
 	every := int64(t.opts.Lease / 3)
+	check := t.now() + every
+	timer := time.NewTimer(0)
+	defer timer.Stop()
 	for {
-		timeout := time.NewTimer(max(0, time.Duration(check-t.now())))
+		now := t.now()
+		timer.Reset(time.Duration(max(0, min(check, r.burial())-now)))
 		select {
 		case <-r.ctx.Done():
-			timeout.Stop()
 			return
 		case <-r.beat:
-		case <-timeout.C:
+		case <-timer.C:
 		}
-		timeout.Stop()
-		t.mu.Lock()
-		s := r.session
-		t.mu.Unlock()
-		if s == nil { // keep is at it, and will nudge
-			check = t.now() + every
-			continue
+		now = t.now()
+		all := now >= min(check, r.burial())
+		if all {
+			check = now + every
 		}
-		err := r.round(s, t.now() >= check)
-		if t.now() >= check {
-			check = t.now() + every
+		if err := r.round(all); err != nil {
+			if !errors.Is(err, ErrFenced) {
+				r.fault("sync", err)
+			}
+			r.nudge()
 		}
-		if err != nil && !errors.Is(err, ErrFenced) {
-			r.fault("sync", err)
-		}
-		pause.Reset(t.opts.Tick)
+		timer.Reset(t.opts.Tick)
 		select {
 		case <-r.ctx.Done():
 			return
-		case <-pause.C:
-		}
-		if err != nil {
-			r.nudge()
+		case <-timer.C:
 		}
 	}
 }
 
-func (r *replicator) round(s Session, check bool) error {
-	ctx, cancel := context.WithTimeout(r.ctx, r.t.opts.Lease)
+func (r *replicator) round(all bool) error {
+	t := r.t
+	t.mu.Lock()
+	s := r.session
+	t.mu.Unlock()
+	if s == nil {
+		return nil // keep opens one, and nudges
+	}
+	ctx, cancel := context.WithTimeout(r.ctx, t.opts.Lease)
 	defer cancel()
 	if err := r.readAll(ctx, s); err != nil {
 		return err
 	}
-	if err := r.send1(ctx, s); err != nil {
+	if err := r.sendAll(ctx, s); err != nil {
 		return err
 	}
-	if check {
+	if all {
 		r.retire()
 		if err := r.compare(ctx, s); err != nil {
 			return err
 		}
+		r.bury()
 	}
 	return r.chores(ctx, s)
 }
@@ -107,7 +109,7 @@ func (r *replicator) update(tp *topic, u Update, s Session) error {
 	t := r.t
 	need := int64(0)
 	for _, e := range u.Events {
-		need += int64(userCost+len(e.User)+memberCost+entryCost) + 3*int64(len(e.Meta))
+		need += eventCost(e)
 	}
 	return t.change(need, func(now int64) error {
 		rp := tp.replica
@@ -117,8 +119,7 @@ func (r *replicator) update(tp *topic, u Update, s Session) error {
 		r.stats.Reads++
 		rp.subscribed = true
 		delete(r.toRead, tp)
-		early := rp.early
-		rp.early = nil
+		r.reading = true
 		if u.All {
 			r.stats.Wholes++
 			rp.partial = false
@@ -129,11 +130,8 @@ func (r *replicator) update(tp *topic, u Update, s Session) error {
 				r.follow(tp, e, now)
 			}
 		}
-		for _, e := range early {
-			if e.Pos.Epoch == rp.pos.Epoch && e.Pos.Offset > rp.pos.Offset {
-				r.follow(tp, e, now)
-			}
-		}
+		r.reading = false
+		r.catchUp(tp, now)
 		return nil
 	})
 }
@@ -143,8 +141,8 @@ type sentOp struct {
 	gen uint64
 }
 
-// send1 sends what waits, in batches, until nothing does.
-func (r *replicator) send1(ctx context.Context, s Session) error {
+// sendAll sends what waits, in batches, until nothing does.
+func (r *replicator) sendAll(ctx context.Context, s Session) error {
 	for {
 		ops, sent := r.collect()
 		if len(ops) == 0 {
@@ -169,17 +167,18 @@ func (r *replicator) collect() (ops []Op, sent []sentOp) {
 	defer t.mu.Unlock()
 	for tp := range r.toSend {
 		for user, o := range tp.replica.out {
-			if len(ops) == batch {
+			if len(ops) >= batch {
 				return ops, sent
 			}
-			op := Op{Kind: o.kind, Topic: tp.name, User: user, Seen: o.seen}
-			if o.kind == Put {
-				m := t.find(tp.name, user)
-				if m == nil || !m.joined {
-					op.Kind = Drop
-				} else {
-					op.Meta = m.entryBy(r.self).meta
-				}
+			if o.leave {
+				ops = append(ops, Op{Kind: Leave, Topic: tp.name, User: user, Seen: o.seen})
+				sent = append(sent, sentOp{tp, o.gen})
+			}
+			op := Op{Kind: Drop, Topic: tp.name, User: user}
+			if m := t.find(tp.name, user); m != nil && m.joined {
+				op.Kind, op.Meta = Put, m.entryBy(r.self).meta
+			} else if o.leave {
+				continue
 			}
 			ops = append(ops, op)
 			sent = append(sent, sentOp{tp, o.gen})
@@ -254,6 +253,9 @@ func (r *replicator) retire() {
 				t.decide(m, now)
 			}
 			if tp.members == 0 {
+				for _, e := range tp.replica.early {
+					t.bytes -= eventCost(e)
+				}
 				r.left = append(r.left, tp.name)
 				delete(r.toRead, tp)
 				t.deleteTopic(tp)
@@ -281,7 +283,7 @@ func (r *replicator) chores(ctx context.Context, s Session) error {
 		}
 	}
 	if reap {
-		if _, err := s.Reap(ctx, t.opts.Remember); err != nil {
+		if _, err := s.Reap(ctx, t.opts.Lease+2*t.opts.Grace); err != nil {
 			return err
 		}
 	}

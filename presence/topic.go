@@ -154,7 +154,8 @@ func (t *Tracker) dropMember(m *member) {
 		}
 	}
 	tp.members--
-	t.bytes -= memberCost + int64(len(m.meta))
+	t.bytes -= memberCost
+	t.keep(nil, m.meta)
 	t.pool.putMember(m)
 	t.dropUser(u)
 	t.dropTopic(tp)

@@ -97,6 +97,7 @@ func (t *Tracker) Shutdown(ctx context.Context) error {
 	t.mu.Lock()
 	bytes := t.bytes
 	t.bytes = 0
+	t.sockets, t.here, t.members, t.watches, t.gone = 0, 0, 0, 0, list[*user]{}
 	clear(t.users)
 	for _, tp := range t.topics {
 		for _, w := range tp.watch.all {

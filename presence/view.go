@@ -48,7 +48,7 @@ func (tp *topic) look(k lensKey, exclude []*member, old *view) *view {
 	}
 	for i := tp.from(k.after); i < len(tp.order); i++ {
 		m := tp.order[i].m
-		if m == nil || excludes(exclude, m) {
+		if m == nil {
 			continue
 		}
 		if len(v.entries) == k.limit {
@@ -56,6 +56,9 @@ func (tp *topic) look(k lensKey, exclude []*member, old *view) *view {
 				v.next = v.entries[k.limit-1].seq
 			}
 			break
+		}
+		if excludes(exclude, m) {
+			continue
 		}
 		v.entries = append(v.entries, shown{m, m.seq, m.rev})
 	}
