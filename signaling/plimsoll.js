@@ -1,5 +1,4 @@
-// Client of a Plimsoll signaling hub: reconnects with full jitter, resumes its
-// session, answers to requests by id. No dependencies.
+// Client of a Plimsoll signaling hub: reconnects with full jitter, resumes.
 //
 //   const p = new Plimsoll({ onMessage: (m) => …, onState: (s) => … });
 //   p.send('room:chat', { text: 'hello' });
@@ -20,14 +19,13 @@ export class PlimsollError extends Error {
 export class Plimsoll {
   #o; #ws; #timer; #beat; #alive = 0; #attempt = 0; #token = ''; #session = '';
   #received = 0; // messages of this session
-  #sent = 0; // of ours, by the hub's count: those before #out[0] have arrived
-  #out = []; // sent or waiting, and not known to have arrived
+  #sent = 0; // of ours, those before #out[0]: they have arrived
+  #out = []; // not known to have arrived
   #open = false; #closed = false; #id = 0; #calls = new Map();
   hello = null;
 
-  // path (default /ws) or url; onMessage(message), onState(state);
-  // maxDelay of a reconnect (20 s), timeout of a request (15 s), maxOut (256)
-  // messages kept while there is no connection, WebSocket (for other runtimes).
+  // path (/ws) or url, onMessage(message), onState(state), maxDelay of a
+  // reconnect, timeout of a request (ms), maxOut messages kept, WebSocket.
   constructor(options = {}) {
     this.#o = { path: '/ws', maxDelay: 20000, timeout: 15000, maxOut: 256,
       onMessage() {}, onState() {}, ...options };
@@ -41,6 +39,7 @@ export class Plimsoll {
     const text = JSON.stringify({ type, id, data });
     this.#out.push({ id, text });
     if (this.#open) this.#ws.send(text);
+    if (!(this.#out.length % 64) && type !== 'ping') this.#ping();
     return true;
   }
 
@@ -121,11 +120,11 @@ export class Plimsoll {
     this.#token = h.resumeToken;
     this.#attempt = 0;
     if (h.resumed) {
-      this.#out.splice(0, h.received - this.#sent); // these did arrive
+      this.#out.splice(0, h.received - this.#sent);
     } else {
       this.#received = 0;
       if (this.#session) {
-        // Another session: what was said in the old one is void.
+        // What was said in the old session is void.
         this.#out = [];
         for (const id of [...this.#calls.keys()]) this.#settle(id, 'disconnected');
       }
@@ -138,9 +137,14 @@ export class Plimsoll {
     const every = (h.heartbeatSeconds || 25) * 1000;
     this.#beat = setInterval(() => {
       if (Date.now() - this.#alive > every * 2) return this.#lost(this.#ws, 1006, 'silent');
-      this.send('ping', { received: this.#received }, 'beat' + ++this.#id);
+      this.#ping();
     }, every);
     this.#o.onState({ state: 'open', resumed: h.resumed });
+  }
+
+  // Its answer says what the hub has, its data what has arrived here.
+  #ping() {
+    if (this.#open) this.send('ping', { received: this.#received }, 'beat' + ++this.#id);
   }
 
   #lost(ws, code, reason) {
@@ -151,7 +155,7 @@ export class Plimsoll {
     ws.onmessage = ws.onclose = null;
     ws.close();
     if (FINAL.has(code)) return this.#end(code, reason);
-    const hint = /retry-after=(\d+)/.exec(reason);
+    const hint = /retry-after=([\d.]+)/.exec(reason);
     const spread = Math.random() * Math.min(this.#o.maxDelay, 500 * 2 ** this.#attempt++);
     const inMs = Math.round(hint ? hint[1] * 1000 + Math.random() * 1000 : spread);
     this.#o.onState({ state: 'reconnecting', attempt: this.#attempt, inMs });

@@ -17,11 +17,11 @@ import (
 	"github.com/stretchr/testify/require"
 )
 
-// cutter is a TCP proxy that cuts each connection after a number of bytes
-// towards the client.
+// cutter is a TCP proxy that cuts a connection after a number of bytes towards
+// the client, once.
 type cutter struct {
 	l     net.Listener
-	after atomic.Int64 // bytes; <= 0 never
+	after atomic.Int64 // bytes left; 0 never
 }
 
 func newCutter(t *testing.T, to string) *cutter {
@@ -46,17 +46,31 @@ func newCutter(t *testing.T, to string) *cutter {
 				in.Close()
 			}()
 			go func() {
-				if n := c.after.Load(); n > 0 {
-					io.CopyN(in, out, n)
-				} else {
-					io.Copy(in, out)
-				}
+				c.copy(in, out)
 				out.Close()
 				in.Close()
 			}()
 		}
 	}()
 	return c
+}
+
+func (c *cutter) copy(to, from net.Conn) {
+	b := make([]byte, 4096)
+	for {
+		n, err := from.Read(b)
+		left := c.after.Load()
+		cut := left > 0 && int64(n) >= left
+		if cut {
+			n = int(left)
+			c.after.Store(0)
+		} else if left > 0 {
+			c.after.Add(int64(-n))
+		}
+		if _, werr := to.Write(b[:n]); err != nil || werr != nil || cut {
+			return
+		}
+	}
 }
 
 // TestThousandCuts cuts the connection at random bytes, the handshake and the

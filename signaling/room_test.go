@@ -220,7 +220,7 @@ func TestDescriptions(t *testing.T) {
 func TestGlareModel(t *testing.T) {
 	for round := range 500 {
 		h, r, ann, bob := pair(t, RoomOptions{Initiator: []string{"ann", "bob"}[round%2]})
-		sides := map[*Peer]*negotiator{ann: {polite: r.Polite("ann", "bob")}, bob: {polite: r.Polite("bob", "ann")}}
+		sides := map[*Peer]*negotiator{ann: {polite: r.Polite("ann", "bob"), state: "stable"}, bob: {polite: r.Polite("bob", "ann"), state: "stable"}}
 		require.NotEqual(t, sides[ann].polite, sides[bob].polite)
 		offers := 1 + rand.IntN(6)
 		for step := 0; ; step++ {
