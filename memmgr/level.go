@@ -9,7 +9,8 @@ import (
 type Level int32
 
 // The levels. Each is entered by a single sample above its Enter threshold
-// and left, one level at a time, only after a hold below its Leave threshold.
+// and left, one level at a time, only after a hold below its Leave threshold
+// and a finished GC cycle.
 const (
 	Normal Level = iota
 	Elevated
@@ -81,11 +82,13 @@ type ladder struct {
 	thresholds [levels]Threshold // [Normal] is unused
 	hold       time.Duration
 
-	level Level
-	// below is since when every source has been under the level's Leave
-	// threshold; zero while one is not. belowGC is the GC count then.
-	below   time.Time
-	belowGC uint64
+	level   Level
+	changed time.Time // when the level changed last
+
+	// Of each level: since when every source has been under its Leave, zero
+	// while one is not, and how many GC cycles had finished then.
+	below   [levels]time.Time
+	belowGC [levels]uint64
 }
 
 // step takes one sample and returns the level after it. gcs is the number of
@@ -107,26 +110,31 @@ func (l *ladder) step(now time.Time, readings []reading, gcs uint64) Level {
 			}
 		}
 	}
-	if enter > l.level {
-		l.level, l.below = enter, time.Time{}
-		return l.level
-	}
-	if l.level == Normal {
-		return Normal
+	for lv := Elevated; lv <= Critical; lv++ {
+		if over[lv] {
+			l.below[lv] = time.Time{}
+		} else if l.below[lv].IsZero() {
+			l.below[lv], l.belowGC[lv] = now, gcs
+		}
 	}
 	switch {
-	case over[l.level]:
-		l.below = time.Time{}
-	case l.below.IsZero():
-		l.below, l.belowGC = now, gcs
-	case now.Sub(l.below) >= l.hold && gcs > l.belowGC:
-		l.level--
-		l.below = time.Time{}
+	case enter > l.level:
+		l.level, l.changed = enter, now
+	case l.level > Normal && l.heldBelow(now) && gcs > l.belowGC[l.level]:
+		l.level, l.changed = l.level-1, now
 	}
 	return l.level
 }
 
+// heldBelow reports whether the level has been held long enough to leave it:
+// its own figures have been good for the hold, and the step before it was
+// half of that ago.
+func (l *ladder) heldBelow(now time.Time) bool {
+	below := l.below[l.level]
+	return !below.IsZero() && now.Sub(below) >= l.hold && now.Sub(l.changed) >= l.hold/2
+}
+
 // waitsForGC reports whether only a finished GC keeps the level from falling.
 func (l *ladder) waitsForGC(now time.Time, gcs uint64) bool {
-	return l.level > Normal && !l.below.IsZero() && now.Sub(l.below) >= l.hold && gcs == l.belowGC
+	return l.level > Normal && l.heldBelow(now) && gcs == l.belowGC[l.level]
 }

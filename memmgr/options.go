@@ -28,8 +28,8 @@ type Options struct {
 	// entered, and they must rise.
 	Elevated, High, Critical Threshold
 
-	// Hold is how long every source must stay below Leave before a level is
-	// left. Default 1 s.
+	// Hold is how long every source must stay below a level's Leave before it
+	// is left. Two levels are left at least half of it apart. Default 1 s.
 	Hold time.Duration
 
 	// Calm and Busy are the times between two samples: Busy from half of the

@@ -78,6 +78,10 @@ type stuckState struct {
 
 type siteKey [4]uintptr
 
+// stuckAfter is how long the level is critical before it can be stuck. A burst
+// is over by then.
+const stuckAfter = 500 * time.Millisecond
+
 // stuckLocked decides whether the level is stuck: critical, because of a
 // source that shedding should lower, although a GC cycle has ended since and
 // the reclaimers, if there are any, have had their round.
@@ -95,7 +99,7 @@ func (m *Manager) stuckLocked(now time.Time, a *action) {
 	}
 	s.level = a.to
 	if s.since.IsZero() {
-		if gcs <= s.enteredGC || !m.overLocked() {
+		if gcs <= s.enteredGC || now.Sub(s.entered) < stuckAfter || !m.overLocked() {
 			return
 		}
 		if len(m.reclaimers) > 0 {

@@ -40,7 +40,7 @@ var attacks = []attack{
 	{"bombs", 6, bombs},
 	{"bodies", 20, bodies},
 	{"uploads", 10, uploads},
-	{"halves", 20, halves},
+	{"halves", 30, halves},
 	{"churn", 10, churn},
 }
 
@@ -301,7 +301,7 @@ func halves(ctx context.Context, s *server, w int, done *atomic.Int64) {
 			c.Close()
 		}
 	}()
-	for i := range 60 {
+	for i := range 200 {
 		c, err := from(w).DialContext(ctx, "tcp", s.addr)
 		if err != nil {
 			break
