@@ -339,14 +339,17 @@ func runModel(t *testing.T, seed uint64, ops int) Stats {
 			}
 		}
 		s := mgr.Stats()
-		require.Equal(t, m.count(func(c *modelConn) bool { return !c.evicted }), s.Conns)
-		require.Equal(t, m.count(func(c *modelConn) bool { return c.evicted }), s.Closing)
-		require.Equal(t, m.count(func(c *modelConn) bool { return c.conn != nil }), s.Attached)
-		require.Equal(t, m.count(func(c *modelConn) bool { return !c.evicted && c.req.User == "" }), s.Unauthenticated)
-		require.LessOrEqual(t, s.Conns, opt.MaxConns)
-		require.Equal(t, m.stats.Evicted, s.Evicted)
-		require.Equal(t, m.stats.AuthExpired, s.AuthExpired)
-		require.Equal(t, int64(len(m.conns))*1000, account.used.Load())
+		got := [...]int{s.Conns, s.Closing, s.Attached, s.Unauthenticated, int(s.Evicted), int(s.AuthExpired), int(account.used.Load())}
+		want := [...]int{
+			m.count(func(c *modelConn) bool { return !c.evicted }),
+			m.count(func(c *modelConn) bool { return c.evicted }),
+			m.count(func(c *modelConn) bool { return c.conn != nil }),
+			m.count(func(c *modelConn) bool { return !c.evicted && c.req.User == "" }),
+			int(m.stats.Evicted), int(m.stats.AuthExpired), 1000 * len(m.conns),
+		}
+		if got != want || s.Conns > opt.MaxConns || s.Closing > opt.MaxClosing {
+			t.Fatalf("conns, closing, attached, unauthenticated, evicted, expired, memory: %d, want %d", got, want)
+		}
 	}
 	check := func(c *modelConn, cut bool) {
 		if c.conn == nil {
