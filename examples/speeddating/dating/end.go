@@ -57,9 +57,18 @@ func (p *Platform) gone(c command) {
 	switch {
 	case in != nil:
 		p.background(func() { p.vanish(in, c) })
-	case cl != nil:
+	case cl != nil && !p.elsewhere(cl, c):
 		p.leave(cl, c)
 	}
+}
+
+// elsewhere reports whether the one who is said to be gone takes part with
+// another socket: of a node whose word has not got about yet.
+func (p *Platform) elsewhere(c *call, by command) bool {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	i, err := c.sideOf(by.User)
+	return err == nil && by.Socket != "" && c.sides[i].socket != by.Socket && !c.sides[i].away
 }
 
 // end ends a call, once: whoever comes second changes nothing. The writing

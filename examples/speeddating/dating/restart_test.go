@@ -140,6 +140,13 @@ func (f *faulty) CreateGuest(ctx context.Context, u dating.User, s dating.Sessio
 	return f.Store.CreateGuest(ctx, u, s, in)
 }
 
+func (f *faulty) Beat(ctx context.Context, node, incarnation string, now, until time.Time) error {
+	if err := f.err(); err != nil {
+		return err
+	}
+	return f.Store.Beat(ctx, node, incarnation, now, until)
+}
+
 func (f *faulty) StartCall(ctx context.Context, c dating.Call) error {
 	if err := f.err(); err != nil {
 		return err
