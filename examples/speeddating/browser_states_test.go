@@ -119,10 +119,16 @@ func TestPageReconnects(t *testing.T) {
 	ada, ben := openWindow(t, line.URL, "Ada", ""), openWindow(t, a.URL(), "Ben", "")
 	ada.signUp()
 	ben.signUp()
-	ada.invite("Ben", 60)
+	ada.invite("Ben", 300)
 	ben.click("#incoming button[type=submit]")
 	ada.moving()
 	ben.moving()
+
+	ada.click("#cam") // off
+	ben.says("#cover-text", "No picture from Ada")
+	ada.click("#cam")
+	ben.moving()
+	ben.until(`!document.querySelector('#cover').checkVisibility()`)
 
 	line.cut()
 	ada.says("#call-state", "You are reconnecting…")

@@ -134,8 +134,8 @@ async function begin(data, chat = [], socials = [], early = []) {
   if (!again) {
     for (const d of document.querySelectorAll('dialog[open]')) d.close()
     video.muted = false
-    pressed($('#mic'), false, 'Mute')
-    pressed($('#cam'), false, 'Camera off')
+    off($('#mic'), false, 'Mute')
+    off($('#cam'), false, 'Camera off')
     show('call')
     say(`You are in a call with ${c.peer.name} for ${length(c.whole)}.`)
   }
@@ -145,7 +145,7 @@ async function begin(data, chat = [], socials = [], early = []) {
   if (!c.stream) {
     c.stream = stream
     $('#local').srcObject = stream
-    pressed($('#cam'), stream.getVideoTracks().length === 0, 'Camera off', 'Camera on')
+    if (stream.getVideoTracks().length === 0) off($('#cam'), true, 'Camera on')
     $('#mic').disabled = stream.getAudioTracks().length === 0
     selfWords()
     if (problem) toast(problem, true)
@@ -250,16 +250,17 @@ async function watchPicture() {
 
 // ── controls ──────────────────────────────────────────────────────────────
 
-function pressed(button, on, off, onWords = off) {
-  button.setAttribute('aria-pressed', String(on))
-  $('span', button).textContent = on ? onWords : off
+// off marks a device that is switched off; the words say what a press does.
+function off(button, is, words) {
+  button.dataset.off = is
+  $('span', button).textContent = words
 }
 
 function toggleMic() {
   const track = call?.stream?.getAudioTracks()[0]
   if (!track) return
   track.enabled = !track.enabled
-  pressed($('#mic'), !track.enabled, 'Mute', 'Unmute')
+  off($('#mic'), !track.enabled, track.enabled ? 'Mute' : 'Unmute')
   say(track.enabled ? 'Your microphone is on.' : 'Your microphone is off.')
   selfWords()
 }
@@ -285,7 +286,7 @@ async function toggleCam() {
   }
   $('#local').srcObject = null
   $('#local').srcObject = c.stream
-  pressed($('#cam'), Boolean(old), 'Camera off', 'Camera on')
+  off($('#cam'), Boolean(old), old ? 'Camera on' : 'Camera off')
   say(old ? 'Your camera is off.' : 'Your camera is on.')
   selfWords()
 }
