@@ -16,6 +16,8 @@ import (
 	"math/rand/v2"
 	"net"
 	"net/http"
+	"os"
+	"strconv"
 	"strings"
 	"sync"
 	"sync/atomic"
@@ -291,6 +293,14 @@ func uploads(ctx context.Context, s *server, w int, done *atomic.Int64) {
 	}
 }
 
+// halvesEach times 30 is how many half-sent requests there are at a time.
+var halvesEach = func() int {
+	if n, err := strconv.Atoi(os.Getenv("PLIMSOLL_HOSTILE_HALVES")); err == nil {
+		return n
+	}
+	return 40
+}()
+
 // halves opens connections and sends a part of a request on each: of the
 // head, of a large head, of a body. They stay as long as they are let.
 func halves(ctx context.Context, s *server, w int, done *atomic.Int64) {
@@ -301,7 +311,7 @@ func halves(ctx context.Context, s *server, w int, done *atomic.Int64) {
 			c.Close()
 		}
 	}()
-	for i := range 200 {
+	for i := range halvesEach {
 		c, err := from(w).DialContext(ctx, "tcp", s.addr)
 		if err != nil {
 			break

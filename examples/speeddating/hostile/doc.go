@@ -9,7 +9,10 @@
 // attacks from everywhere at once for PLIMSOLL_HOSTILE (default 25s): sockets
 // far past the limit, the largest frames and bodies, deflate bombs, uploads,
 // half-sent requests, readers that do not read while others talk at them, and
-// churn. PLIMSOLL_HOSTILE_ONLY=frames,churn names the attacks to make.
+// churn. PLIMSOLL_HOSTILE_ONLY=frames,churn names the attacks to make;
+// PLIMSOLL_HOSTILE_HALVES (default 40, times 30) how many half-sent requests
+// there are at a time. Where they are more than the listener accepts, new
+// connections are reset, and those of probes among them.
 //
 // The server must not be killed nor pass 92 % of the limit, /healthz must
 // answer throughout, the call must keep its chat and its signaling, and 5 s
