@@ -4,6 +4,7 @@ import (
 	"context"
 	"strconv"
 	"strings"
+	"sync/atomic"
 	"time"
 
 	"github.com/plimsoll-go/plimsoll/presence"
@@ -27,7 +28,7 @@ type watch struct {
 	id   string // of the socket
 	rel  *relations
 	w    *presence.Watcher
-	gone chan struct{} // closed by unwatch
+	gone atomic.Bool // unwatched
 }
 
 // JoinQueue makes id free and lets socket watch the queue from its beginning:
@@ -99,7 +100,7 @@ func (p *Platform) WatchQueue(ctx context.Context, id UserID, socketID, cursor s
 		s.who.rel = rel
 	}
 	s.unwatch()
-	w := &watch{p: p, to: id, id: socketID, rel: s.who.rel, gone: make(chan struct{})}
+	w := &watch{p: p, to: id, id: socketID, rel: s.who.rel}
 	w.w, err = p.presence.Watch(queueTopic, presence.WatchOptions{
 		Limit: p.rules.WindowCards, After: after, Exclude: w.rel.hidden(id), Deliver: w.deliver,
 	})
@@ -112,7 +113,7 @@ func (p *Platform) WatchQueue(ctx context.Context, id UserID, socketID, cursor s
 
 func (s *socket) unwatch() {
 	if s.watch != nil {
-		close(s.watch.gone)
+		s.watch.gone.Store(true)
 		s.watch.w.Close()
 		s.watch = nil
 	}
@@ -130,10 +131,8 @@ func (s *socket) rewatch() {
 // deliver turns a change of the window into an event. Viewers for whom no card
 // is marked share one.
 func (w *watch) deliver(d *presence.Diff) {
-	select {
-	case <-w.gone:
+	if w.gone.Load() {
 		return
-	default:
 	}
 	e, _ := presence.Share(d, "event", func(d *presence.Diff) (Event, error) { return queueEvent(d), nil })
 	w.p.stats.diffs.Add(1)
