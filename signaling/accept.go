@@ -72,6 +72,13 @@ func (h *Hub) Accept(w http.ResponseWriter, r *http.Request, o AcceptOptions) (*
 		}
 		end()
 	}
+	if fresh {
+		if err := h.listen(r.Context(), o.User); err != nil {
+			h.refuse(w, ErrFull)
+			abandon()
+			return nil, fmt.Errorf("signaling: bus: %w", err)
+		}
+	}
 	s, err := h.upgrade(w, r)
 	if err != nil {
 		h.stats.refusedBad.Add(1)
@@ -84,7 +91,10 @@ func (h *Hub) Accept(w http.ResponseWriter, r *http.Request, o AcceptOptions) (*
 		var ok bool
 		if turn, ok = p.resume(token, o.Received); !ok { // it ended meanwhile, or lacks messages
 			fresh = true
-			if p, err = h.add(o.User); err != nil {
+			if p, err = h.add(o.User); err == nil {
+				err = h.listen(r.Context(), o.User)
+			}
+			if err != nil {
 				s.conn.SetWriteDeadline(time.Now().Add(100 * time.Millisecond))
 				s.conn.Write(appendClose(nil, websocket.CloseTryAgainLater, h.retryAfter()))
 				s.conn.Close()

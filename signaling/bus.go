@@ -47,7 +47,7 @@ type Event struct {
 type Subscription interface {
 	// Position is that of the last event given to deliver.
 	Position() Position
-	// Close ends the subscription. No call of deliver begins after it returned.
-	// It may be called from within deliver.
+	// Close ends the subscription. One call of deliver may still be under way
+	// when it returns. It may be called from within deliver.
 	Close()
 }

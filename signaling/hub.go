@@ -24,6 +24,7 @@ type Hub struct {
 	wheel    *wheel
 	parker   *parker
 	stats    counters
+	node     string         // this hub's name on the Bus
 	key      [32]byte       // signs resume tokens
 	running  sync.WaitGroup // everything that runs; Shutdown waits for it
 	stop     chan struct{}  // ends the hub's own goroutines
@@ -42,6 +43,10 @@ type Hub struct {
 // userPeers are the sessions of one user on this hub.
 type userPeers struct {
 	peers []*Peer
+	// with a Bus:
+	sub   Subscription
+	ready chan struct{} // closed when the subscription is there, or err is
+	err   error
 }
 
 // peerBytes is what a session is counted for with the Account: the peer, its
@@ -62,6 +67,7 @@ func New(o Options) (*Hub, error) {
 	if h.log == nil {
 		h.log = slog.New(slog.DiscardHandler)
 	}
+	h.node = rand.Text()
 	rand.Read(h.key[:])
 	h.budget = budget{max: o.TotalQueueBytes, account: o.Account}
 	h.flusher = &flusher{hub: h, every: o.FlushEvery, wake: make(chan struct{}, 1)}
@@ -95,9 +101,17 @@ func (h *Hub) Peers(user string) []*Peer {
 	return nil
 }
 
-// SendUser queues f for every session of the user, with a Bus on every hub. It
-// returns how many on this one took it.
+// SendUser queues f for every session of the user and returns how many took
+// it. With a Bus the sessions of all hubs get it from there (the call waits
+// until the Bus has it) and it returns 0, unless the Bus fails.
 func (h *Hub) SendUser(user string, f *Frame) int {
+	if h.opt.Bus != nil && h.publish("user/"+user, h.crossingOf(f)) {
+		return 0
+	}
+	return h.sendLocal(user, f)
+}
+
+func (h *Hub) sendLocal(user string, f *Frame) int {
 	n := 0
 	for _, p := range h.Peers(user) {
 		if p.SendFrame(f) == nil {
@@ -199,6 +213,9 @@ func (h *Hub) remove(p *Peer, info CloseInfo) {
 		}
 		if len(u.peers) == 0 {
 			delete(h.users, p.user)
+			if u.sub != nil {
+				h.running.Go(u.sub.Close)
+			}
 		}
 	}
 	h.closed[info.Code]++

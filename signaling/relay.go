@@ -86,32 +86,48 @@ func (r *Room) relay(p *Peer, m Message) *Error {
 	if fault == nil {
 		fault = r.admitLocked(from, to, m.Type, &s)
 	}
-	var peer *Peer
-	if fault == nil {
-		peer = to.peer
-	}
-	if fault != nil || peer == nil {
+	if fault != nil {
 		r.mu.Unlock()
-		return fault // nobody is there yet: the first offer after Join will do
+		return fault
 	}
 	s.From, s.To = from.user, ""
 	if len(s.Candidates) == 1 {
 		s.Candidate, s.Candidates = &s.Candidates[0], nil
 	}
-	if class == Candidate && s.Candidate == nil && len(s.Candidates) == 0 {
+	switch {
+	case class == Candidate && s.Candidate == nil && len(s.Candidates) == 0:
+		r.mu.Unlock() // all of them were out of date
+	case to.peer != nil:
+		r.deliverUnlock(to.peer, class, m.Type, &s)
+	case r.hub.opt.Bus != nil:
 		r.mu.Unlock()
-		return nil // all of them were out of date
+		r.hub.publish("room/"+r.id, crossing{Node: r.hub.node, To: to.user, Type: m.Type, Signal: &s})
+	default:
+		r.mu.Unlock() // nobody is there yet: the first offer after Join will do
 	}
-	f, err := NewFrame(class, m.Type, s)
+	return nil
+}
+
+// deliverUnlock queues a signal for p under the room's lock, so that what one
+// sender sends stays in order, and unlocks it.
+func (r *Room) deliverUnlock(p *Peer, class Class, typ string, s *signal) {
+	f, err := NewFrame(class, typ, s)
 	if err != nil {
 		r.mu.Unlock()
-		return ErrInvalidSignal
+		return
 	}
 	f.private = true
-	err = peer.enqueue(f) // under the lock: what one sender sends stays in order
+	err = p.enqueue(f)
 	r.mu.Unlock()
-	peer.queued(f, err)
-	return nil
+	p.queued(f, err)
+}
+
+// offer notes that the member's latest offer went to another.
+func (m *member) offer(to *member) {
+	if m.offers == nil {
+		m.offers = map[string]uint64{}
+	}
+	m.offers[to.user] = m.last
 }
 
 // targetLocked finds the member that a signal goes to.
@@ -135,10 +151,7 @@ func (r *Room) admitLocked(from, to *member, typ string, s *signal) *Error {
 	case "rtc:offer":
 		from.last++
 		s.Offer = from.last
-		if from.offers == nil {
-			from.offers = map[string]uint64{}
-		}
-		from.offers[to.user] = s.Offer
+		from.offer(to)
 		from.describe(s.Description)
 	case "rtc:answer":
 		open := to.offers[from.user]

@@ -36,6 +36,7 @@ type Room struct {
 
 	mu      sync.Mutex
 	closed  bool
+	sub     Subscription // with a Bus
 	members map[string]*member
 }
 
@@ -51,8 +52,9 @@ type member struct {
 	count  int               // candidates since
 }
 
-// OpenRoom opens a room. ErrRoomExists, ErrRoomsFull, ErrShutdown, or what is
-// wrong with the options.
+// OpenRoom opens a room; with a Bus on this hub, where members' sockets are on
+// several, each opens it. ErrRoomExists, ErrRoomsFull, ErrShutdown, an error of
+// the Bus, or what is wrong with the options.
 func (h *Hub) OpenRoom(id string, o RoomOptions) (*Room, error) {
 	o.Members = slices.Clone(o.Members)
 	if o.MaxCandidates == 0 {
@@ -85,18 +87,31 @@ func (h *Hub) OpenRoom(id string, o RoomOptions) (*Room, error) {
 	if len(errs) > 0 {
 		return nil, errors.Join(errs...)
 	}
+	if err := h.addRoom(r); err != nil {
+		return nil, err
+	}
+	if h.opt.Bus != nil {
+		if err := r.listen(); err != nil {
+			r.Close()
+			return nil, fmt.Errorf("signaling: bus: %w", err)
+		}
+	}
+	return r, nil
+}
+
+func (h *Hub) addRoom(r *Room) error {
 	h.mu.Lock()
 	defer h.mu.Unlock()
 	switch {
 	case h.shut:
-		return nil, ErrShutdown
-	case h.rooms[id] != nil:
-		return nil, ErrRoomExists
+		return ErrShutdown
+	case h.rooms[r.id] != nil:
+		return ErrRoomExists
 	case len(h.rooms) >= h.opt.MaxRooms:
-		return nil, ErrRoomsFull
+		return ErrRoomsFull
 	}
-	h.rooms[id] = r
-	return r, nil
+	h.rooms[r.id] = r
+	return nil
 }
 
 // Room returns the open room with this id, or nil.
@@ -173,8 +188,16 @@ func (r *Room) Joined(user string) *Peer {
 	return nil
 }
 
-// Send queues f for all who have joined and returns how many took it.
+// Send queues f for all who have joined and returns how many on this hub took
+// it; with a Bus they get it from there, and it returns 0 unless the Bus fails.
 func (r *Room) Send(f *Frame) int {
+	if r.hub.opt.Bus != nil && r.hub.publish("room/"+r.id, r.hub.crossingOf(f)) {
+		return 0
+	}
+	return r.sendLocal(f)
+}
+
+func (r *Room) sendLocal(f *Frame) int {
 	r.mu.Lock()
 	peers := make([]*Peer, 0, len(r.members))
 	for _, m := range r.members {
@@ -201,6 +224,10 @@ func (r *Room) Close() {
 	r.hub.mu.Unlock()
 	r.mu.Lock()
 	r.closed = true
+	if r.sub != nil {
+		r.hub.running.Go(r.sub.Close)
+		r.sub = nil
+	}
 	var peers []*Peer
 	for _, m := range r.members {
 		if m.peer != nil {

@@ -30,11 +30,15 @@ type Stats struct {
 
 	Panics int64 `json:"panics"` // callbacks that panicked
 	Shed   int64 `json:"shed"`   // peers ended because TotalQueueBytes was used up
+
+	BusErrors int64 `json:"busErrors"` // calls of the Bus that failed
+	BusGaps   int64 `json:"busGaps"`   // gaps that the Bus told of
 }
 
 type counters struct {
 	messagesIn, messagesOut, bytesIn, bytesOut, writes    atomic.Int64
 	opened, away, resumed, notResumed, rtt                atomic.Int64
+	busErrors, busGaps                                    atomic.Int64
 	closedSlow, panics, shed                              atomic.Int64
 	droppedFull, droppedLatest, droppedBudget             atomic.Int64
 	refusedFull, refusedOrigin, refusedBad, refusedClosed atomic.Int64
@@ -50,6 +54,7 @@ func (h *Hub) Stats() Stats {
 		BytesIn: c.bytesIn.Load(), BytesOut: c.bytesOut.Load(), Writes: c.writes.Load(),
 		Opened: c.opened.Load(), Away: c.away.Load(), Resumed: c.resumed.Load(), NotResumed: c.notResumed.Load(),
 		RTT: time.Duration(c.rtt.Load()), Panics: c.panics.Load(), Shed: c.shed.Load(),
+		BusErrors: c.busErrors.Load(), BusGaps: c.busGaps.Load(),
 		Refused: map[string]int64{"full": c.refusedFull.Load(), "origin": c.refusedOrigin.Load(),
 			"handshake": c.refusedBad.Load(), "shutdown": c.refusedClosed.Load()},
 		Dropped: map[string]int64{"full": c.droppedFull.Load(), "latest": c.droppedLatest.Load(), "budget": c.droppedBudget.Load()},
