@@ -28,6 +28,8 @@ func TestEvening(t *testing.T) {
 	require.Equal(t, "Ben", added[0].(object)["name"])
 
 	room := meet(t, a, b, 7)
+	a.must("rtc:offer", object{"roomId": room, "description": object{"type": "offer", "sdp": testSDP}})
+	require.Equal(t, string(ada.ID), b.expect("rtc:offer")["from"])
 	a.must("room:chat", object{"roomId": room, "text": "hello <b>Ben</b>"})
 	require.Equal(t, "hello <b>Ben</b>", b.expect("room:chat")["text"])
 	b.must("room:chat", object{"roomId": room, "text": "hello Ada"})

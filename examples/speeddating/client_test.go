@@ -392,5 +392,6 @@ func meet(t *testing.T, caller, callee *tab, seconds int) string {
 	require.Equal(t, start["roomId"], other["roomId"])
 	require.Equal(t, true, start["isInitiator"])
 	require.Equal(t, false, other["isInitiator"])
+	require.Equal(t, []any{true, true}, []any{start["here"], other["here"]})
 	return start["roomId"].(string)
 }

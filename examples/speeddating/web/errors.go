@@ -25,7 +25,7 @@ var statuses = map[dating.Code]int{
 	dating.InvalidTarget:   http.StatusBadRequest,
 	dating.InvalidDuration: http.StatusBadRequest,
 	invalidImage:           http.StatusBadRequest,
-	dating.Unauthenticated:    http.StatusUnauthorized,
+	dating.Unauthenticated: http.StatusUnauthorized,
 	dating.Forbidden:       http.StatusForbidden,
 	dating.UnderReview:     http.StatusForbidden,
 	dating.Banned:          http.StatusForbidden,

@@ -162,7 +162,6 @@ func (s *Sockets) Deliver(e dating.Event) {
 	switch data := e.Data.(type) {
 	case *dating.CallStart:
 		s.startCall(e, data)
-		return
 	case *dating.Finalized:
 		defer s.endRoom(data.RoomID)
 	case *dating.Invalidated:
@@ -202,10 +201,7 @@ func (s *Sockets) send(user dating.UserID, socket string, frame *signaling.Frame
 		s.hub.SendUser(string(user), frame)
 		return
 	}
-	s.mu.Lock()
-	p := s.tabs[socket]
-	s.mu.Unlock()
-	if p != nil {
+	if p := s.tab(socket); p != nil {
 		_ = p.SendFrame(frame) // slow or gone: the hub has dealt with it
 	}
 }
@@ -218,8 +214,8 @@ func (s *Sockets) close(e dating.Event, code int, reason string) {
 	}
 }
 
-// startCall opens the room through which the two exchange their offers, and
-// tells each socket of the user whether the call is there or in another tab.
+// startCall opens the room through which the two exchange their offers. The
+// rules tell each socket of both of them; the one where the call is joins.
 func (s *Sockets) startCall(e dating.Event, start *dating.CallStart) {
 	members := []string{string(e.To), string(start.Peer.UserID)}
 	initiator := members[0]
@@ -227,7 +223,7 @@ func (s *Sockets) startCall(e dating.Event, start *dating.CallStart) {
 		initiator = members[1]
 	}
 	room, err := s.hub.OpenRoom(start.RoomID, signaling.RoomOptions{Members: members, Initiator: initiator})
-	if errors.Is(err, signaling.ErrRoomExists) { // the other's event came first
+	if errors.Is(err, signaling.ErrRoomExists) { // an event before this one has opened it
 		if room = s.hub.Room(start.RoomID); room == nil {
 			return // and the call is over already
 		}
@@ -235,17 +231,18 @@ func (s *Sockets) startCall(e dating.Event, start *dating.CallStart) {
 		s.log.Error("room", "room", start.RoomID, "error", err)
 		return
 	}
-	for _, p := range s.hub.Peers(string(e.To)) {
-		view := *start
-		view.Here = p.ID() == start.Socket
-		view.Socket = ""
-		if view.Here {
-			if err := room.Join(p); err != nil {
-				s.log.Warn("room join", "room", start.RoomID, "error", err)
-			}
+	if p := s.tab(e.Socket); start.Here && p != nil {
+		if err := room.Join(p); err != nil {
+			s.log.Warn("room join", "room", start.RoomID, "error", err)
 		}
-		_ = p.Send(signaling.Control, e.Kind, view) // slow or gone: the hub has dealt with it
 	}
+}
+
+// tab gives the peer with this id, nil if it is gone.
+func (s *Sockets) tab(id string) *signaling.Peer {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return s.tabs[id]
 }
 
 func (s *Sockets) endRoom(id string) {
