@@ -4,7 +4,7 @@
 //   show(d.value, d.extra)
 const put = (o, k, value) => Object.defineProperty(o, k, { value, writable: true, enumerable: true, configurable: true })
 
-// column i gets the value v; texts lack what all have in common
+// column i gets v; texts lack what all have in common
 const set = (cols, o, i, v) => {
   const [name, pre, post] = [].concat(cols[i])
   const key = name.replace(/\?$/, '')
@@ -16,7 +16,7 @@ const set = (cols, o, i, v) => {
   }
   return o
 }
-const row = (cols, r) => r.reduce((o, v, i) => set(cols, o, i, v), {})
+export const row = (cols, r) => r.reduce((o, v, i) => set(cols, o, i, v), {})
 
 // runs (start, count) of the old list, and new elements
 const list = (old, order, make) => {

@@ -93,15 +93,20 @@ func schemaOf(t reflect.Type, only []string) (*schema, error) {
 	for name := range wanted {
 		errs = append(errs, fmt.Errorf("compress: delta of %v: no field %q", t, name))
 	}
-	if s.key < 0 {
-		errs = append(errs, fmt.Errorf(`compress: delta of %v: no field has the tag delta:"key" or the name id`, t))
-	}
 	if err := errors.Join(errs...); err != nil {
 		return nil, err
 	}
+	if len(s.columns) == 0 {
+		return nil, fmt.Errorf("compress: delta of %v: no fields", t)
+	}
 	s.header = s.appendHeader(nil)
+	if s.key < 0 {
+		return s, fmt.Errorf("compress: delta of %v: %w", t, errNoKey)
+	}
 	return s, nil
 }
+
+var errNoKey = errors.New(`no field has the tag delta:"key" or the name id`)
 
 var (
 	jsonMarshaler = reflect.TypeFor[json.Marshaler]()

@@ -27,8 +27,12 @@ const (
 	brotliEngineBytes   = 400 << 10
 	deflateEngineBytes  = 1200 << 10
 	zstdEngineBytes     = 900 << 10
-	zstdDictEngineBytes = 2000 << 10
+	joinEngineBytes     = 600 << 10
+	zstdDictEngineBytes = 2600 << 10
 )
+
+// maxScratch is the largest scratch that an idle engine keeps.
+const maxScratch = 512 << 10
 
 // gzipLevel is klauspost's level for its best speed at a good ratio.
 const gzipLevel = 5
@@ -95,6 +99,12 @@ func (p *enginePool) queue() bool {
 // release gives the engine back. It must not be used after that.
 func (e *engine) release() {
 	p := e.pool
+	if cap(e.out) > maxScratch {
+		e.out = nil
+	}
+	if cap(e.join) > maxScratch {
+		e.join = make([]byte, 0, 16<<10)
+	}
 	p.mu.Lock()
 	keep := !p.closed && e.held > 0
 	if keep {
@@ -123,7 +133,12 @@ func (e *engine) prepare(cd coding) bool {
 			e.deflate, _ = flate.NewWriter(nil, gzipLevel)
 		}
 		return e.deflate != nil
-	case brCoding, dcbCoding:
+	case dcbCoding:
+		if e.join == nil && e.reserve(joinEngineBytes) {
+			e.join = make([]byte, 0, 16<<10)
+		}
+		return e.join != nil && e.prepare(brCoding)
+	case brCoding:
 		if e.brotli == nil && e.reserve(brotliEngineBytes) {
 			e.brotli = new(brotliEncoder)
 		}

@@ -68,7 +68,10 @@ func decodeWith(t testing.TB, coding string, b, dict []byte) []byte {
 		w.write(1, uint64(b[i/8]>>(i%8)&1))
 	}
 	w.align()
-	out := unbrotli(t, w.out)
+	out, err := io.ReadAll(brotli.NewReader(bytes.NewReader(w.out)))
+	if err != nil { // the bits moved: the last byte may be nothing but filling
+		out = unbrotli(t, w.out[:len(w.out)-1])
+	}
 	require.True(t, bytes.HasPrefix(out, dict))
 	return out[len(dict):]
 }
