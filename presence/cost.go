@@ -9,8 +9,8 @@ const (
 	memberCost  = 80 + 24 + 72 // with the change that its leaving will be: leaving is never refused
 	topicCost   = 336
 	entryCost   = 96
-	watcherCost = 320
-	viewCost    = 24 // for each member of a watcher's window
+	watcherCost = 400
+	viewCost    = 28 // for each member of a watcher's window
 )
 
 func (t *Tracker) connectCost(user, socket string, meta []byte) int64 {

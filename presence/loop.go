@@ -43,7 +43,8 @@ func (t *Tracker) step() time.Duration {
 		}
 		t.expire(u, now)
 	}
-	if tp, ok := t.due.pop(); ok && !t.closed {
+	tp, ok := t.due.pop()
+	if ok && !t.closed {
 		t.flush(tp, now)
 	}
 	freed := before - t.bytes
@@ -51,7 +52,9 @@ func (t *Tracker) step() time.Duration {
 	t.asleep = next
 	t.mu.Unlock()
 	t.release(freed)
-	t.deliver()
+	if ok {
+		t.deliver()
+	}
 	if next > now+int64(time.Hour) { // math.MaxInt64: nothing to do
 		return time.Hour
 	}

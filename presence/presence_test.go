@@ -23,6 +23,7 @@ type screen struct {
 	next  uint64
 	last  uint64
 	log   []string
+	left  map[string]time.Time // who was told to have left, and when
 	diffs int
 	lazy  func() bool // drops a diff when it returns true
 	w     *presence.Watcher
@@ -52,6 +53,10 @@ func (s *screen) deliver(d *presence.Diff) {
 		require.GreaterOrEqual(s.t, i, 0, "removed %s, who was not shown", user)
 		s.who = slices.Delete(s.who, i, i+1)
 		s.log = append(s.log, "-"+user)
+		if s.left == nil {
+			s.left = make(map[string]time.Time)
+		}
+		s.left[user] = time.Now()
 	}
 	for _, m := range d.Added {
 		if i := find(m.User); i >= 0 {

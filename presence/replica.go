@@ -133,6 +133,10 @@ func (r *replicator) remotePut(tp *topic, e Event, now int64) {
 		}
 		return
 	}
+	if len(e.User) == 0 || len(e.User) > MaxID || len(e.Meta) > t.opts.MaxMeta {
+		t.stats.refused.Remote++ // a node with other bounds
+		return
+	}
 	u, err := t.addUser(e.User)
 	if err == nil {
 		var m *member

@@ -42,11 +42,9 @@ func (l *lens) covers(m *member) bool {
 
 // look returns the view of tp through a window, or old if that is the same.
 func (tp *topic) look(k lensKey, exclude []*member, old *view) *view {
-	v := &view{}
-	if old != nil {
-		v.entries = make([]shown, 0, min(k.limit, len(old.entries)+4))
-	}
-	for i := tp.from(k.after); i < len(tp.order); i++ {
+	i := tp.from(k.after)
+	v := &view{entries: make([]shown, 0, min(k.limit, len(tp.order)-i))}
+	for ; i < len(tp.order); i++ {
 		m := tp.order[i].m
 		if m == nil {
 			continue
