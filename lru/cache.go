@@ -1,7 +1,6 @@
 package lru
 
 import (
-	"hash/maphash"
 	"math/bits"
 	"runtime"
 	"sync/atomic"
@@ -18,7 +17,7 @@ import (
 // loader call under way, and needs no Close to be collected.
 type Cache[K comparable, V any] struct {
 	opts    Options[K, V]
-	seed    maphash.Seed
+	hasher  hasher[K]
 	shards  []shard[K, V]
 	shift   uint     // the shard is the hash shifted right by this
 	word    wordKind // how V is kept
@@ -49,7 +48,6 @@ func New[K comparable, V any](o Options[K, V]) (*Cache[K, V], error) {
 	}
 	c := &Cache[K, V]{
 		opts:   o,
-		seed:   maphash.MakeSeed(),
 		word:   wordKindOf[V](),
 		isWide: o.Size != nil || o.Sliding || o.RefreshAfter > 0,
 		strict: o.Policy == Strict,
@@ -57,6 +55,7 @@ func New[K comparable, V any](o Options[K, V]) (*Cache[K, V], error) {
 	c.inPlace = c.word != notWord && !c.isWide && !c.strict && o.OnEvict == nil
 	c.overhead = entryOverhead[K, V](c.isWide, c.strict)
 	c.budget.limit(o.MaxEntries, o.MaxBytes)
+	c.hasher.start()
 	c.clock.start()
 	c.climber.start()
 	c.stripes.start()
@@ -99,13 +98,13 @@ func entryOverhead[K comparable, V any](wide, strict bool) int64 {
 	return size + 28 // lane, ring slot and sketch
 }
 
-func (c *Cache[K, V]) hash(key K) uint64 { return maphash.Comparable(c.seed, key) }
+func (c *Cache[K, V]) hash(key K) uint64 { return c.hasher.hash(key) }
 
 func (c *Cache[K, V]) shard(h uint64) *shard[K, V] { return &c.shards[h>>c.shift] }
 
 // share is the number of entries that a shard is expected to hold.
 func (c *Cache[K, V]) share() int {
-	return int(c.budget.maxEntries.Load())/len(c.shards) + 1
+	return int(c.budget.maxEntries.Load()>>(64-c.shift)) + 1
 }
 
 func (s *shard[K, V]) reset(strict bool) {

@@ -97,7 +97,7 @@ func (c *clock) advance() {
 	}
 }
 
-// deadline returns the millisecond at which something expires that starts
+// deadlineAfter returns the millisecond at which something expires that starts
 // now and lives for ttl; 0 means never.
 func deadlineAfter(now int64, ttl time.Duration) int64 {
 	at := now + int64(ttl)

@@ -20,7 +20,8 @@ import (
 var (
 	only   = flag.String("only", "speed,bytes,allocs,gc,hits", "parts to run, separated by commas")
 	rounds = flag.Int("rounds", 25, "slices of each candidate and workload")
-	match  = flag.String("match", "", "only candidates and workloads whose name contains this")
+	peers  = flag.String("peers", "", "only these candidates, separated by commas")
+	match  = flag.String("match", "", "only workloads whose name contains this")
 )
 
 func main() {

@@ -1,6 +1,8 @@
 package main
 
 import (
+	"slices"
+	"strings"
 	"time"
 
 	"github.com/Yiling-J/theine-go"
@@ -44,7 +46,7 @@ func nothing() {}
 // candidates lists them all, with statistics and a time to live where they
 // have such; "otter plain" is the only one with neither.
 func candidates[K key]() []candidate[K] {
-	return []candidate[K]{
+	all := []candidate[K]{
 		{"plimsoll", func(n int) cache[K] { return ours[K](n, lru.Adaptive) }},
 		{"plimsoll strict", func(n int) cache[K] { return ours[K](n, lru.Strict) }},
 		{"otter plain", func(n int) cache[K] {
@@ -91,6 +93,12 @@ func candidates[K key]() []candidate[K] {
 			return cache[K]{get, func(k K, v *record) { c.Set(k, v, ttlcache.DefaultTTL) }, nothing, nothing}
 		}},
 	}
+	if *peers != "" {
+		all = slices.DeleteFunc(all, func(c candidate[K]) bool {
+			return !slices.Contains(strings.Split(*peers, ","), c.name)
+		})
+	}
+	return all
 }
 
 func ours[K key](n int, p lru.Policy) cache[K] {
