@@ -18,8 +18,10 @@ type TuneOptions struct {
 	// Default 0.9.
 	Ratio float64
 
-	// Outside is how many bytes of Limit the process uses outside the Go
-	// runtime: socket buffers (see SocketBytes), C, mappings.
+	// Outside is how many bytes of Limit are used outside the Go runtime:
+	// socket buffers (see SocketBytes), page cache of what is written, page
+	// tables, C. Default 8 MiB and 1/32 of Limit, which a server with SQLite
+	// needed to stay under 92 % of 64 MiB; negative: none.
 	Outside int64
 
 	// GOGC, if set, is the percentage to set, at least 25: with less, the
@@ -70,9 +72,6 @@ func tune(o TuneOptions, root string) (Tuning, error) {
 	if !(0 < o.Ratio && o.Ratio <= 1) {
 		errs = append(errs, fmt.Errorf("memmgr: TuneOptions.Ratio = %v, want 0 to 1", o.Ratio))
 	}
-	if o.Outside < 0 {
-		errs = append(errs, fmt.Errorf("memmgr: TuneOptions.Outside = %d, want >= 0", o.Outside))
-	}
 	if o.GOGC != 0 && o.GOGC < 25 {
 		errs = append(errs, fmt.Errorf("memmgr: TuneOptions.GOGC = %d, want >= 25, or 0", o.GOGC))
 	}
@@ -89,7 +88,11 @@ func tune(o TuneOptions, root string) (Tuning, error) {
 			return Tuning{}, err
 		}
 	}
-	want := int64(float64(limit)*o.Ratio) - o.Outside
+	outside := max(o.Outside, 0)
+	if o.Outside == 0 {
+		outside = 8<<20 + limit/32
+	}
+	want := int64(float64(limit)*o.Ratio) - outside
 	if want < 4<<20 {
 		return Tuning{}, fmt.Errorf("memmgr: TuneOptions: %d bytes are left for Go, want at least 4 MiB", want)
 	}

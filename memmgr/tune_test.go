@@ -41,12 +41,12 @@ func TestTune(t *testing.T) {
 		wantGOGC  int
 		corrected bool
 	}{
-		{"nothing set", math.MaxInt64, 100, TuneOptions{}, 1932735283, 100, false},
-		{"above the cgroup", 4 << 30, 100, TuneOptions{}, 1932735283, 100, true},
+		{"nothing set", math.MaxInt64, 100, TuneOptions{}, 1857237811, 100, false},
+		{"above the cgroup", 4 << 30, 100, TuneOptions{}, 1857237811, 100, true},
 		{"below the cgroup", 1 << 30, 150, TuneOptions{}, 1 << 30, 150, false},
-		{"no collector but the limit", math.MaxInt64, -1, TuneOptions{}, 1932735283, 100, false},
+		{"no collector but the limit", math.MaxInt64, -1, TuneOptions{}, 1857237811, 100, false},
 		{"sockets aside", math.MaxInt64, 100, TuneOptions{Outside: 512 << 20, GOGC: 50}, 1932735283 - 512<<20, 50, false},
-		{"named", math.MaxInt64, 100, TuneOptions{Limit: 1 << 30, Ratio: 0.5}, 512 << 20, 100, false},
+		{"named", math.MaxInt64, 100, TuneOptions{Limit: 1 << 30, Ratio: 0.5, Outside: -1}, 512 << 20, 100, false},
 	} {
 		t.Run(c.name, func(t *testing.T) {
 			withRuntime(t, c.limit, c.gogc)
@@ -66,8 +66,8 @@ func TestTune(t *testing.T) {
 	}
 	_, err := tune(TuneOptions{}, t.TempDir())
 	require.ErrorIs(t, err, ErrNoLimit)
-	_, err = tune(TuneOptions{GOGC: 5, Ratio: 2, Outside: -1, Limit: -1}, root)
-	for _, want := range []string{"GOGC = 5", "Ratio = 2", "Outside = -1", "Limit = -1"} {
+	_, err = tune(TuneOptions{GOGC: 5, Ratio: 2, Limit: -1}, root)
+	for _, want := range []string{"GOGC = 5", "Ratio = 2", "Limit = -1"} {
 		require.ErrorContains(t, err, want)
 	}
 	_, err = tune(TuneOptions{Limit: 1 << 20}, root)

@@ -66,15 +66,15 @@ func hostile(t *testing.T, exe string, limit int64, length time.Duration) {
 	wg.Wait()
 
 	v := s.cgroup.Verdict()
-	n, p50, p99, max, failed := probe.verdict()
+	p50, p99, max := probe.percentiles()
 	sent, came, late, events := call.verdict()
 	t.Logf("%v of: %v\n"+
 		"  kernel:    %v\n"+
-		"  healthz:   %d asked, %d failed, p50 %v, p99 %v, worst %v\n"+
+		"  healthz:   %d asked, failed %d on new and %d on kept connections, p50 %v, p99 %v, worst %v\n"+
 		"  call:      %d of %d lines and candidates arrived, the latest after %v; %d incidents %.300q\n"+
 		"  5 s after: level %s (%.2f by %s), %d of 100 newcomers got in %q\n"+
 		"  before:    level %s (%.2f by %s), live %d MiB, Go %d MiB, anonymous %d MiB",
-		length, done, v, n, len(failed), p50.Round(time.Millisecond/10), p99.Round(time.Millisecond/10), max.Round(time.Millisecond),
+		length, done, v, len(probe.took), len(probe.failed[0]), len(probe.failed[1]), p50.Round(time.Millisecond/10), p99.Round(time.Millisecond/10), max.Round(time.Millisecond),
 		came, sent, late.Round(time.Millisecond), len(events), events,
 		after.Memory.Level, after.Memory.Pressure, after.Memory.Source, in, refused,
 		before.Memory.Level, before.Memory.Pressure, before.Memory.Source,
@@ -100,7 +100,11 @@ func hostile(t *testing.T, exe string, limit int64, length time.Duration) {
 	}
 	check(v.OOMKills == 0, "oom_kill %d", v.OOMKills)
 	check(v.Peak <= limit*92/100, "peak %d of %d bytes", v.Peak, limit)
-	check(len(failed) == 0 && n > 0, "/healthz failed %d of %d times: %.200q", len(failed), n, failed)
+	// Without a listener of their own, new connections of probes compete with
+	// the attackers' for what is accepted. Three failures in a row are what
+	// orchestrators call dead by default.
+	check(len(probe.took) > 0 && len(probe.failed[1]) == 0, "/healthz failed on a kept connection: %.200q", probe.failed[1])
+	check(probe.worst < 3 && (!s.apart || len(probe.failed[0]) == 0), "/healthz failed on new connections, up to %d times in a row: %.200q", probe.worst, probe.failed[0])
 	check(came == sent, "%d of %d lines and candidates of the call arrived", came, sent)
 	check(len(events) == 0, "the call saw %.300q", events)
 	check(healthErr == nil && after.Memory.Level == "normal", "level %q 5 s after (%v)", after.Memory.Level, healthErr)

@@ -221,24 +221,24 @@ func (p *pair) verdict() (sent, came int, worst time.Duration, events []string) 
 type prober struct {
 	mu     sync.Mutex
 	took   []time.Duration
-	failed []string
+	failed [2][]string // on new and on kept connections
+	row    int         // failures in a row, on either
+	worst  int         // the most of them
 }
 
 func (p *prober) run(ctx context.Context, s *server) {
-	kept := &http.Client{Timeout: 5 * time.Second, Transport: &http.Transport{}}
-	fresh := &http.Client{Timeout: 5 * time.Second, Transport: &http.Transport{DisableKeepAlives: true}}
+	clients := [2]*http.Client{
+		{Timeout: 5 * time.Second, Transport: &http.Transport{DisableKeepAlives: true}},
+		{Timeout: 5 * time.Second, Transport: &http.Transport{}},
+	}
 	var wg sync.WaitGroup
 	defer wg.Wait()
 	tick := time.NewTicker(200 * time.Millisecond)
 	defer tick.Stop()
 	for i := 0; ; i++ {
-		client := kept
-		if i%2 == 0 {
-			client = fresh
-		}
 		wg.Go(func() {
 			begin := time.Now()
-			res, err := client.Get(s.url + "/healthz")
+			res, err := clients[i%2].Get(s.probes + "/healthz")
 			if err == nil {
 				res.Body.Close()
 				if res.StatusCode != http.StatusOK {
@@ -248,9 +248,13 @@ func (p *prober) run(ctx context.Context, s *server) {
 			p.mu.Lock()
 			defer p.mu.Unlock()
 			p.took = append(p.took, time.Since(begin))
-			if err != nil {
-				p.failed = append(p.failed, err.Error())
+			p.row++
+			if err == nil {
+				p.row = 0
+			} else {
+				p.failed[i%2] = append(p.failed[i%2], err.Error())
 			}
+			p.worst = max(p.worst, p.row)
 		})
 		select {
 		case <-ctx.Done():
@@ -260,14 +264,16 @@ func (p *prober) run(ctx context.Context, s *server) {
 	}
 }
 
-func (p *prober) verdict() (n int, p50, p99, worst time.Duration, failed []string) {
+// percentiles sorts.
+func (p *prober) percentiles() (p50, p99, worst time.Duration) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	slices.Sort(p.took)
-	if n = len(p.took); n == 0 {
-		return 0, 0, 0, 0, p.failed
+	n := len(p.took)
+	if n == 0 {
+		return 0, 0, 0
 	}
-	return n, p.took[n/2], p.took[n*99/100], p.took[n-1], p.failed
+	slices.Sort(p.took)
+	return p.took[n/2], p.took[n*99/100], p.took[n-1]
 }
 
 // newcomers signs up n people, ten at a time, opens a socket for each and

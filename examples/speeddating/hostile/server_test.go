@@ -4,6 +4,7 @@ import (
 	"bufio"
 	"bytes"
 	"encoding/json"
+	"net"
 	"net/http"
 	"os"
 	"os/exec"
@@ -35,6 +36,8 @@ type server struct {
 	cgroup *memmgrtest.Cgroup
 	url    string
 	addr   string // host:port
+	probes string // where probes go: a listener of their own, or url
+	apart  bool   // they have one
 	ended  chan error
 	log    tail
 }
@@ -42,7 +45,16 @@ type server struct {
 func start(t *testing.T, exe string, limit int64) *server {
 	t.Helper()
 	s := &server{cgroup: memmgrtest.New(t, limit), ended: make(chan error, 1)}
-	s.cmd = s.cgroup.Command(exe, "-addr", "127.0.0.1:0", "-db", filepath.Join(t.TempDir(), "hostile.db"), "-log-level", "info", "-drain", "100ms")
+	args := []string{"-addr", "127.0.0.1:0", "-db", filepath.Join(t.TempDir(), "hostile.db"), "-drain", "100ms"}
+	usage, _ := exec.Command(exe, "-h").CombinedOutput() // its exit status says that it was asked for help
+	if s.apart = bytes.Contains(usage, []byte("-probe-addr")); s.apart {
+		l, err := net.Listen("tcp", "127.0.0.1:0")
+		require.NoError(t, err)
+		s.probes = "http://" + l.Addr().String()
+		args = append(args, "-probe-addr", l.Addr().String())
+		l.Close()
+	}
+	s.cmd = s.cgroup.Command(exe, args...)
 	s.cmd.Env = append(os.Environ(), "GOMEMLIMIT=", "GODEBUG="+os.Getenv("PLIMSOLL_HOSTILE_GODEBUG"))
 	s.cmd.Stderr = &s.log
 	out, err := s.cmd.StdoutPipe()
@@ -53,6 +65,9 @@ func start(t *testing.T, exe string, limit int64) *server {
 	url, ok := strings.CutPrefix(strings.TrimSpace(line), "listening on ")
 	require.True(t, ok, line)
 	s.url, s.addr = url, strings.TrimPrefix(url, "http://")
+	if !s.apart {
+		s.probes = url
+	}
 	go func() { s.ended <- s.cmd.Wait() }()
 	t.Cleanup(func() {
 		if t.Failed() {
@@ -89,7 +104,7 @@ type health struct {
 func (s *server) health() (h health, err error) {
 	client := http.Client{Timeout: 10 * time.Second}
 	defer client.CloseIdleConnections()
-	res, err := client.Get(s.url + "/health")
+	res, err := client.Get(s.probes + "/health")
 	if err != nil {
 		return h, err
 	}
