@@ -131,7 +131,12 @@ func (w *window) eval(js string) any {
 // the page may just be loading.
 func (w *window) until(js string) {
 	w.t.Helper()
-	deadline := time.Now().Add(patience)
+	w.within(patience, js)
+}
+
+func (w *window) within(d time.Duration, js string) {
+	w.t.Helper()
+	deadline := time.Now().Add(d)
 	for {
 		v, err := w.try(js)
 		if v == true {

@@ -16,7 +16,7 @@ import (
 // WebRTC, and a reload in the middle of it.
 func TestBrowsersTalk(t *testing.T) {
 	t.Parallel()
-	const seconds = 40
+	const seconds = 30
 	a := startApp(t)
 	ada, ben := openWindow(t, a.URL(), "Ada", ""), openWindow(t, a.URL(), "Ben", "")
 	adaID, benID := ada.signUp(), ben.signUp()
@@ -50,7 +50,7 @@ func TestBrowsersTalk(t *testing.T) {
 	ada.reads("I am back.", false)
 	t.Logf("back in the call with picture after %v", time.Since(began).Round(time.Millisecond))
 
-	ada.until(`document.querySelector('[data-screen=after]').checkVisibility()`)
+	ada.within(seconds*time.Second+patience, `document.querySelector('[data-screen=after]').checkVisibility()`)
 	ben.screen("after")
 	require.GreaterOrEqual(t, time.Since(began), (seconds-2)*time.Second)
 	require.Contains(t, ada.text("#after-text"), "Your time was up.")
@@ -85,7 +85,7 @@ func TestBrowsersTalk(t *testing.T) {
 // into it. A bot likes to talk for minutes, so here the person ends it.
 func TestBrowserAndBot(t *testing.T) {
 	t.Parallel()
-	a := startApp(t)
+	a := startApp(t, func(c *config) { c.rules.CallCounts = time.Second }) // it is over soon
 	ctx, sendHome := context.WithCancel(t.Context())
 	crowd := make(chan error, 1)
 	go func() {
