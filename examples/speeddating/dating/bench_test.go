@@ -119,7 +119,7 @@ func BenchmarkCall(b *testing.B) {
 
 // What a person costs who is in the queue with a window, without a socket.
 func TestBytesPerPerson(t *testing.T) {
-	const n, limit = 1000, 12 << 10
+	const n, limit = 1000, 6 << 10
 	var before, after runtime.MemStats
 	runtime.GC()
 	runtime.ReadMemStats(&before)

@@ -250,6 +250,8 @@ func dataOf(kind string) any {
 		return new(Review)
 	case inviteOpenedKind:
 		return new(openedInvite)
+	case wishKind:
+		return new(wish)
 	case cardChangedKind:
 		return new(changedCard)
 	}

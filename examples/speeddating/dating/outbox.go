@@ -96,7 +96,7 @@ func (p *Platform) receive(e Event) {
 // call:start for each socket by itself, and the internal ones not at all.
 func (p *Platform) forSocketsLocked(who *person, e Event) []Event {
 	switch d := e.Data.(type) {
-	case *openedInvite, *changedCard:
+	case *openedInvite, *changedCard, *wish:
 		return nil
 	case *CallStart:
 		var events []Event

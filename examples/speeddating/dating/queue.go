@@ -50,30 +50,46 @@ func (p *Platform) JoinQueue(ctx context.Context, id UserID, socketID string) er
 		err = p.admitLocked()
 	}
 	if err == nil {
-		s.who.wants = true
-		p.settleLocked(s.who)
+		p.wishLocked(s.who, true)
 	}
 	p.mu.Unlock()
+	p.flush()
 	if err != nil {
 		return err
 	}
 	return p.WatchQueue(ctx, id, socketID, "")
 }
 
-// LeaveQueue makes id not free and ends the watch of all its sockets here.
+// LeaveQueue makes id not free, and ends the windows of all its sockets on this
+// node.
 func (p *Platform) LeaveQueue(_ context.Context, id UserID, socketID string) error {
 	p.mu.Lock()
-	defer p.mu.Unlock()
 	s, err := p.socketLocked(id, socketID)
-	if err != nil {
-		return err
+	if err == nil {
+		for _, s := range s.who.sockets {
+			s.unwatch()
+		}
+		p.wishLocked(s.who, false)
 	}
-	s.who.wants = false
-	for _, s := range s.who.sockets {
-		s.unwatch()
+	p.mu.Unlock()
+	p.flush()
+	return err
+}
+
+// wish tells a person's other nodes whether they want to be called. It does
+// not leave them. Again has them say so to the tracker again: a node that
+// leaves a topic takes the person out of it on all nodes.
+type wish struct{ Wants, Again bool }
+
+const wishKind = "-queue:wish"
+
+// wishLocked is in force here at once, and on the other nodes when they hear it.
+func (p *Platform) wishLocked(who *person, wants bool) {
+	if who.wants != wants {
+		who.wants = wants
+		p.emitLocked(who.id, "", wishKind, &wish{Wants: wants})
 	}
-	p.settleLocked(s.who)
-	return nil
+	p.settleLocked(who)
 }
 
 // WatchQueue moves the window of socket to the cursor: queue:snapshot follows,

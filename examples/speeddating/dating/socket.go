@@ -68,6 +68,9 @@ func (w *person) learnLocked(e Event) {
 		}
 	case *changedCard:
 		w.card = d.Card
+	case *wish:
+		w.wants = d.Wants && w.room == ""
+		w.listed = w.listed && !d.Again
 	case *Review:
 		w.standing, w.wants = InReview, false
 	}
@@ -126,6 +129,7 @@ func (p *Platform) catchUp(ctx context.Context, who *person) error {
 			if call != nil {
 				who.room = call.RoomID
 			}
+			who.wants = who.wants || p.presence.Has(queueTopic, string(who.id))
 			if invite != nil {
 				who.invite, who.rung = invite.InviteID, time.Now()
 			}
@@ -209,9 +213,11 @@ func (p *Platform) dropSocket(socketID string) {
 	last := len(who.sockets) == 0
 	if last {
 		delete(p.people, who.id)
+	}
+	room, invite, wanted := who.room, who.invite, who.wants
+	if last {
 		who.wants = false
 	}
-	room, invite := who.room, who.invite
 	p.presence.Disconnect(string(who.id), socketID, true)
 	s.unwatch()
 	p.settleLocked(who)
@@ -221,6 +227,9 @@ func (p *Platform) dropSocket(socketID string) {
 		p.bus.Unsubscribe(p.node, who.id)
 	}
 	elsewhere := !last || p.presence.Online(string(who.id))
+	if last && elsewhere && wanted {
+		p.publish(Event{To: who.id, Kind: wishKind, Data: &wish{Wants: true, Again: true}})
+	}
 	for _, id := range []string{invite, room} {
 		switch {
 		case id == "":
