@@ -18,6 +18,7 @@ type brotliEncoder struct {
 	literal  prefixCode
 	insert   prefixCode
 	distance prefixCode
+	packed   [256]uint32 // literal, depth<<16 | code
 }
 
 // brotliState is what a stream carries from block to block.
@@ -96,6 +97,9 @@ func (e *brotliEncoder) block(w *bitWriter, st *brotliState, src []byte) {
 	e.insert.store(w, &e.prefix, inserts[:])
 	e.distance.store(w, &e.prefix, distances[:])
 
+	for b := range e.packed {
+		e.packed[b] = uint32(e.literal.depth[b])<<16 | uint32(e.literal.code[b])
+	}
 	pos = 0
 	for i, c := range e.commands {
 		code := &e.codes[i]
@@ -107,9 +111,7 @@ func (e *brotliEncoder) block(w *bitWriter, st *brotliState, src []byte) {
 		} else {
 			w.write(uint(copyExtra[cc]), 0)
 		}
-		for _, b := range src[pos : pos+int(c.insert)] {
-			w.write(uint(e.literal.depth[b]), uint64(e.literal.code[b]))
-		}
+		w.writeAll(src[pos:pos+int(c.insert)], &e.packed)
 		pos += int(c.insert + c.length)
 		if code.symbol >= 128 && c.length > 0 {
 			w.write(uint(e.distance.depth[code.distance]), uint64(e.distance.code[code.distance]))

@@ -20,6 +20,21 @@ func (w *bitWriter) write(n uint, v uint64) {
 	}
 }
 
+// writeAll appends the code of each byte; codes are depth<<16 | code.
+func (w *bitWriter) writeAll(p []byte, codes *[256]uint32) {
+	out, acc, n := w.out, w.acc, w.n
+	for _, b := range p {
+		c := codes[b]
+		acc |= uint64(c&0xffff) << n
+		if n += uint(c >> 16); n >= 32 {
+			out = binary.LittleEndian.AppendUint32(out, uint32(acc))
+			acc >>= 32
+			n -= 32
+		}
+	}
+	w.out, w.acc, w.n = out, acc, n
+}
+
 // align fills up the last byte with zeros and hands it over.
 func (w *bitWriter) align() {
 	for w.n > 0 {
