@@ -117,14 +117,13 @@ func (s *Sockets) handle(ctx context.Context, p *signaling.Peer, m signaling.Mes
 // resumeCall makes this socket the one of its user in the call, for the rules
 // and for the relay.
 func (s *Sockets) resumeCall(ctx context.Context, p *signaling.Peer, roomID string) (any, error) {
-	view, err := s.platform.Resume(ctx, dating.UserID(p.User()), p.ID(), roomID)
-	if err != nil {
-		return nil, err
-	}
+	// The room first: the partner may offer as soon as it hears of us.
 	if room := s.hub.Room(roomID); room != nil {
-		err = room.Join(p)
+		if err := room.Join(p); err != nil {
+			return nil, err
+		}
 	}
-	return view, err
+	return s.platform.Resume(ctx, dating.UserID(p.User()), p.ID(), roomID)
 }
 
 // read decodes the data of a message into T, strictly.

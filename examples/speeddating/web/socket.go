@@ -5,6 +5,7 @@ import (
 	"errors"
 	"log/slog"
 	"net/http"
+	"slices"
 	"strconv"
 	"sync"
 	"time"
@@ -73,6 +74,7 @@ func (s *Sockets) accept(w http.ResponseWriter, r *http.Request, who dating.Sess
 	if resume != "" {
 		s.hub.Takeover(user, resume) // so that the socket it replaces is not counted beside it
 	}
+	s.forget(user)
 	ticket, err := s.conns.Admit(connmgr.Request{User: user, Addr: s.conns.ClientAddr(r)})
 	if err != nil {
 		s.conns.Refuse(w, r, err)
@@ -90,6 +92,23 @@ func (s *Sockets) accept(w http.ResponseWriter, r *http.Request, who dating.Sess
 	return nil // the hub has answered
 }
 
+// mostAway bounds the cut sockets of one user that may still come back.
+const mostAway = 4
+
+// forget ends sessions of a user who is cut off and connects anew all the
+// time: each would wait for its grace, and one person may not fill the house.
+func (s *Sockets) forget(user string) {
+	away := 0
+	for _, p := range slices.Backward(s.hub.Peers(user)) { // the newest first: they are kept
+		if !p.Away() {
+			continue
+		}
+		if away++; away > mostAway {
+			p.Close(connmgr.CloseEvicted, "too many lost connections")
+		}
+	}
+}
+
 // open makes a new socket known to the platform and gives what its hello says
 // beside the hub's own part.
 func (s *Sockets) open(p *signaling.Peer, who dating.Session) map[string]any {
@@ -101,6 +120,7 @@ func (s *Sockets) open(p *signaling.Peer, who dating.Session) map[string]any {
 	s.mu.Unlock()
 	if !known {
 		if err := s.platform.SocketOpened(ctx, who.User, p.ID(), who); err != nil {
+			s.log.Debug("socket refused", "user", who.User, "error", err)
 			switch dating.CodeOf(err) {
 			case dating.UnderReview, dating.Banned:
 				p.Close(closeUnderReview, "under review")
