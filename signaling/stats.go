@@ -1,6 +1,7 @@
 package signaling
 
 import (
+	"maps"
 	"sync/atomic"
 	"time"
 )
@@ -64,11 +65,7 @@ func (h *Hub) Stats() Stats {
 	h.mu.Lock()
 	defer h.mu.Unlock()
 	s.Peers, s.Rooms = len(h.peers), len(h.rooms)
-	for code, n := range h.closed {
-		s.Closed[code] = n
-	}
-	for code, n := range h.relayed {
-		s.Relayed[code] = n
-	}
+	maps.Copy(s.Closed, h.closed)
+	maps.Copy(s.Relayed, h.relayed)
 	return s
 }

@@ -63,7 +63,7 @@ func (t TURN) Credentials(user string, now time.Time) (TURNCredentials, error) {
 		case "turn", "turns":
 			turn = append(turn, u)
 		default:
-			return TURNCredentials{}, fmt.Errorf("signaling: TURN.URLs has %q, want stun:, stuns:, turn: or turns:", u)
+			return TURNCredentials{}, fmt.Errorf("signaling: TURN.URLs has %q, want a scheme of stun, stuns, turn or turns", u)
 		}
 	}
 	if len(stun) > 0 {
