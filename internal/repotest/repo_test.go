@@ -199,12 +199,15 @@ func receiver(d *ast.FuncDecl) string {
 	}
 }
 
-// checkFields asks every exported struct field and interface method for its
-// own sentence, or for one above the group that it stands in.
+// checkFields asks every field of Options and Stats, and every method of an
+// interface, for its own sentence or for one above the group that it stands in.
 func checkFields(report func(string), s *ast.TypeSpec) {
 	var list *ast.FieldList
 	switch typ := s.Type.(type) {
 	case *ast.StructType:
+		if !strings.HasSuffix(s.Name.Name, "Options") && !strings.HasSuffix(s.Name.Name, "Stats") {
+			return
+		}
 		list = typ.Fields
 	case *ast.InterfaceType:
 		list = typ.Methods
