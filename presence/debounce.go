@@ -38,6 +38,15 @@ func (t *Tracker) want(m *member, isHere bool, meta []byte, now int64) {
 		t.dropMember(m)
 		return
 	}
+	if len(tp.watch.all) == 0 { // nobody to spare
+		if m.pending != 0 {
+			t.dropChange(m)
+		}
+		t.apply(change{m: m, here: isHere, meta: meta}, now)
+		t.nextVersion(tp)
+		t.dropMember(m)
+		return
+	}
 	if m.pending == 0 {
 		tp.changes = append(tp.changes, change{m: m, since: now})
 		m.pending = int32(len(tp.changes))
@@ -49,13 +58,6 @@ func (t *Tracker) want(m *member, isHere bool, meta []byte, now int64) {
 	}
 	c.here, c.meta, c.due = isHere, meta, now
 	switch {
-	case len(tp.watch.all) == 0: // nobody to spare
-		told := *c
-		t.dropChange(m)
-		t.apply(told, now)
-		t.nextVersion(tp)
-		t.dropMember(m)
-		return
 	case isHere && told:
 		late := c.since + int64(t.opts.MaxDelay-t.opts.Tick)
 		c.due = min(now+int64(t.opts.Tick), max(now, late))

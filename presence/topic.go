@@ -46,21 +46,33 @@ type member struct {
 // live is the number of members as told.
 func (tp *topic) live() int { return len(tp.order) - tp.dead }
 
-// from returns the index of the first place after the cursor.
+// from returns the index of the first place after the cursor. Numbers are
+// dense where nobody has left, so it guesses and gallops from there.
 func (tp *topic) from(after uint64) int {
-	if after == 0 {
+	n := len(tp.order)
+	if n == 0 || after < tp.order[0].seq {
 		return 0
 	}
-	i, _ := slices.BinarySearchFunc(tp.order, after+1, func(p place, seq uint64) int {
-		switch {
-		case p.seq < seq:
-			return -1
-		case p.seq > seq:
-			return 1
+	first, last := tp.order[0].seq, tp.order[n-1].seq
+	if after >= last {
+		return n
+	}
+	low := int(float64(after-first) / float64(last-first) * float64(n-1))
+	high := low
+	for step := 1; low > 0 && tp.order[low].seq > after; step *= 2 {
+		low, high = max(0, low-step), low
+	}
+	for step := 1; high < n && tp.order[high].seq <= after; step *= 2 {
+		low, high = high, min(n, high+step)
+	}
+	for low < high { // order[low-1] <= after < order[high]
+		if mid := (low + high) / 2; tp.order[mid].seq > after {
+			high = mid
+		} else {
+			low = mid + 1
 		}
-		return 0
-	})
-	return i
+	}
+	return low
 }
 
 func (tp *topic) admit(m *member) {

@@ -1,0 +1,12 @@
+// Package presence compares presence.Tracker with the in-memory presence of
+// centrifuge, in one run:
+//
+//	go test -bench . ./presence
+//	go test -run Memory -v ./presence
+//
+// The two do not do the same. Centrifuge keeps a map of clients for each
+// channel and leaves connections, heartbeats, join and leave messages and
+// windows to others; a Tracker also keeps users, their sockets, the join order,
+// graces, and what its watchers were told. What both do is compared: a member
+// who comes and goes, the count, and a first page of fifty.
+package presence
