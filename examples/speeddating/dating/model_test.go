@@ -6,6 +6,7 @@ import (
 	"os"
 	"slices"
 	"strconv"
+	"strings"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -29,7 +30,8 @@ func TestModel(t *testing.T) {
 	}
 	for _, nodes := range []int{1, 2} {
 		t.Run(fmt.Sprint("nodes=", nodes), func(t *testing.T) {
-			bubble(t, nodes, func(t *testing.T, w *world) {
+			rules := dating.Rules{FlushEvery: time.Minute, NodeLease: time.Hour, GuestFor: 10 * 365 * 24 * time.Hour}
+			bubbleRules(t, nodes, rules, func(t *testing.T, w *world) {
 				t.Logf("MODEL_SEED=%d", seed)
 				m := &model{T: t, w: w, r: rand.New(rand.NewPCG(seed, 1)), apart: map[[2]dating.UserID]time.Time{}, past: map[dating.UserID]int{}}
 				for range 8 {
@@ -50,6 +52,7 @@ func TestModel(t *testing.T) {
 						m.close(p, 0)
 					}
 				}
+				time.Sleep(10 * time.Second) // two nodes may have to ask each other
 				m.settle()
 				m.check()
 				for _, s := range w.nodes {
@@ -73,6 +76,30 @@ type model struct {
 	tabs   int
 	step   int
 	seen   map[string]int
+	did    []string // the last things that were done
+}
+
+func (m *model) note(format string, args ...any) {
+	if len(m.did) == 40 {
+		m.did = m.did[1:]
+	}
+	m.did = append(m.did, fmt.Sprintf("%d %s ", m.step, time.Now().Format("05.000"))+fmt.Sprintf(format, args...))
+}
+
+// trace tells what was done last, and who is in the queue of which node.
+func (m *model) trace() string {
+	lines := slices.Clone(m.did)
+	for _, p := range m.people {
+		line := fmt.Sprintf("%s free=%v wants=%v", p.id, p.free(), p.wants)
+		for _, t := range p.tabs {
+			line += " " + t.node.Stats().Node
+		}
+		for _, s := range m.w.nodes {
+			line += fmt.Sprintf(" listed(%s)=%v", s.Stats().Node, s.tracker.Has("queue", string(p.id)))
+		}
+		lines = append(lines, line)
+	}
+	return strings.Join(lines, "\n")
 }
 
 type modelPerson struct {
@@ -112,6 +139,7 @@ func (m *model) expect(what string, want dating.Code, err error) {
 		m.seen = map[string]int{}
 	}
 	m.seen[what+" "+string(want)]++
+	m.note("%s %s", what, want)
 	require.Equal(m.T, want, dating.CodeOf(err), "step %d: %s: %v", m.step, what, err)
 }
 
@@ -141,15 +169,15 @@ func (m *model) over(x *modelMeet, at time.Time) {
 		p.meet = nil
 	}
 	if x.call && at.Sub(x.began) >= 5*time.Second {
-		m.keepApart(x, 24*time.Hour)
+		m.keepApart(x, at.Add(24*time.Hour))
 		m.past[x.two[0].id]++
 		m.past[x.two[1].id]++
 	}
 }
 
-func (m *model) keepApart(x *modelMeet, d time.Duration) {
+func (m *model) keepApart(x *modelMeet, until time.Time) {
 	key := pair(x.two[0].id, x.two[1].id)
-	if until := time.Now().Add(d); until.After(m.apart[key]) {
+	if until.After(m.apart[key]) {
 		m.apart[key] = until
 	}
 }
@@ -189,14 +217,16 @@ func (m *model) check() {
 			online++
 		}
 	}
-	got := [2]int{}
+	var got [2]int
 	for _, s := range m.w.nodes {
 		st := s.Stats()
 		got[0] += st.Calls
 		got[1] += st.Invites
-		require.Equal(m.T, dating.Live{OnlineUsers: online, AvailableUsers: free, ActiveCalls: m.talking() / 2}, st.Live, "step %d on %s", m.step, st.Node)
 	}
-	require.Equal(m.T, [2]int{calls, invites}, got, "step %d: calls and invites", m.step)
+	require.Equal(m.T, [2]int{calls, invites}, got, "step %d: calls and invites\n%s", m.step, m.trace())
+	for _, s := range m.w.nodes {
+		require.Equal(m.T, dating.Live{OnlineUsers: online, AvailableUsers: free, ActiveCalls: m.talking() / 2}, s.LiveStats(), "step %d on %s\n%s", m.step, s.Stats().Node, m.trace())
+	}
 	if m.step%50 == 0 {
 		for _, p := range m.people {
 			list, err := m.w.store.History(ctx, p.id, dating.HistoryKey{}, 10_000)
@@ -230,6 +260,7 @@ func (m *model) act() {
 	}
 	tab := p.tabs[m.r.IntN(len(p.tabs))]
 	s := tab.node
+	m.note("%s of %d tabs, with %s on %s", p.id, len(p.tabs), tab.id, s.Stats().Node)
 	id := "n1.none"
 	var x *modelMeet
 	if len(m.meets) > 0 && m.r.IntN(10) > 0 {
@@ -296,14 +327,14 @@ func (m *model) act() {
 		want := may(1)
 		m.expect("decline", want, s.Decline(ctx, p.id, id))
 		if want == "" {
-			m.keepApart(x, 24*time.Hour)
+			m.keepApart(x, time.Now().Add(24*time.Hour))
 			m.over(x, time.Now())
 		}
 	case 8:
 		want := may(0)
 		if want == "" && m.r.IntN(2) == 0 {
 			m.expect("rescind", want, s.Rescind(ctx, p.id, id))
-			m.keepApart(x, time.Hour)
+			m.keepApart(x, time.Now().Add(time.Hour))
 			m.over(x, time.Now())
 			return
 		}
@@ -340,6 +371,7 @@ func (m *model) act() {
 func (m *model) open(p *modelPerson) {
 	m.tabs++
 	t := modelTab{id: fmt.Sprint("tab", m.tabs), node: m.w.nodes[m.r.IntN(len(m.w.nodes))]}
+	m.note("%s opens %s on %s", p.id, t.id, t.node.Stats().Node)
 	require.NoError(m.T, t.node.SocketOpened(ctx, p.id, t.id, p.session))
 	if len(m.w.nodes) > 1 && p.wants { // a node that is new to p may not know
 		if want := t.node.JoinQueue(ctx, p.id, t.id); want != nil {
@@ -378,6 +410,7 @@ func (m *model) invite(p *modelPerson, tab modelTab) {
 func (m *model) close(p *modelPerson, i int) {
 	t := p.tabs[i]
 	p.tabs = slices.Delete(p.tabs, i, i+1)
+	m.note("%s closes %s on %s", p.id, t.id, t.node.Stats().Node)
 	t.node.SocketClosed(t.id, true)
 	if len(p.tabs) == 0 {
 		p.wants = false
@@ -390,7 +423,7 @@ func (m *model) close(p *modelPerson, i int) {
 	switch {
 	case len(p.tabs) == 0:
 		if !x.call && role == 0 {
-			m.keepApart(x, time.Hour)
+			m.keepApart(x, time.Now().Add(time.Hour))
 		}
 		m.over(x, time.Now())
 	case x.call && x.tab[role] == t.id:

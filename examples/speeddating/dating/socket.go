@@ -235,8 +235,25 @@ func (p *Platform) dropSocket(socketID string) {
 		case id == "":
 		case !elsewhere:
 			p.notify(command{Verb: verbGone, User: who.id, Socket: socketID, ID: id})
-		case id == room:
-			p.notify(command{Verb: verbLost, User: who.id, Socket: socketID, ID: id})
+		default:
+			if id == room {
+				p.notify(command{Verb: verbLost, User: who.id, Socket: socketID, ID: id})
+			}
+			if last {
+				p.background(func() { p.lookAgain(command{Verb: verbGone, User: who.id, Socket: socketID, ID: id}) })
+			}
+		}
+	}
+}
+
+// lookAgain is for somebody whose last tab here went while another node had
+// one: if that one went at the same time, each believed in the other's.
+func (p *Platform) lookAgain(c command) {
+	select {
+	case <-p.life.Done():
+	case <-time.After(2 * time.Second):
+		if !p.presence.Online(string(c.User)) {
+			p.notify(c)
 		}
 	}
 }
