@@ -12,10 +12,11 @@ const (
 	zstdCoding
 	dcbCoding
 	dczCoding
-	codings // how many there are
+	messageCoding // permessage-deflate: counted, never negotiated here
+	codings       // how many there are
 )
 
-var codingNames = [codings]string{"identity", "gzip", "br", "zstd", "dcb", "dcz"}
+var codingNames = [codings]string{"identity", "gzip", "br", "zstd", "dcb", "dcz", "permessage-deflate"}
 
 func (cd coding) String() string { return codingNames[cd] }
 

@@ -8,7 +8,7 @@ import (
 // Stats counts what a Compressor has done since New.
 type Stats struct {
 	// Codings has one entry for each coding that was used: "gzip", "br",
-	// "zstd", "dcb", "dcz".
+	// "zstd", "dcb", "dcz", and "permessage-deflate" for Takeover.
 	Codings map[string]CodingStats
 	// Passed counts the responses that went out as the handler made them,
 	// by reason: "type", "short", "not-accepted", "encoded", "range",

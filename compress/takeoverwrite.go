@@ -1,0 +1,146 @@
+package compress
+
+import (
+	"bytes"
+	"encoding/binary"
+	"time"
+
+	"github.com/klauspost/compress/flate"
+)
+
+// Bounds of messages that are compressed.
+const (
+	takeoverLeast = 16
+	takeoverMost  = 64 << 10
+)
+
+// Write takes plain frames from the library and sends them compressed.
+func (t *takeoverConn) Write(p []byte) (int, error) {
+	t.wmu.Lock()
+	defer t.wmu.Unlock()
+	if t.answer != "" {
+		return t.handshake(p)
+	}
+	in := p
+	if len(t.pending) > 0 {
+		t.pending = append(t.pending, p...)
+		in = t.pending
+	}
+	var out appender
+	for len(in) > 0 {
+		if t.passing > 0 {
+			n := int(min(t.passing, uint64(len(in))))
+			out.b = append(out.b, in[:n]...)
+			t.passing -= uint64(n)
+			in = in[n:]
+			continue
+		}
+		header, length, ok := frameHeader(in, false)
+		if !ok {
+			break
+		}
+		first := in[0]
+		whole := first&0x80 != 0 && first&0x70 == 0 && (first&15 == 1 || first&15 == 2)
+		if !whole || length < takeoverLeast || length > takeoverMost {
+			t.passing = uint64(header) + length
+			continue
+		}
+		if uint64(len(in)-header) < length {
+			break
+		}
+		t.compress(&out, first, in[:header], in[header:header+int(length)])
+		in = in[header+int(length):]
+	}
+	if len(in) == 0 {
+		t.pending = nil
+	} else {
+		t.pending = bytes.Clone(in)
+	}
+	if len(out.b) > 0 {
+		if _, err := t.Conn.Write(out.b); err != nil {
+			return 0, err
+		}
+	}
+	return len(p), nil
+}
+
+// handshake adds the answer to the offer to the library's 101.
+func (t *takeoverConn) handshake(p []byte) (int, error) {
+	end := bytes.Index(p, []byte("\r\n\r\n"))
+	if end < 0 || !bytes.HasPrefix(p, []byte("HTTP/1.1 101")) {
+		return t.Conn.Write(p)
+	}
+	out := append([]byte(nil), p[:end+2]...)
+	out = append(append(out, "Sec-WebSocket-Extensions: "...), t.answer...)
+	out = append(append(out, "\r\n"...), p[end+2:]...)
+	t.answer = ""
+	if _, err := t.Conn.Write(out); err != nil {
+		return 0, err
+	}
+	return len(p), nil
+}
+
+// compress appends the frame compressed, or as it is where that is shorter.
+// Only what was sent compressed is part of the client's window, so as long
+// as there is room a first message of a kind may cost some bytes more.
+func (t *takeoverConn) compress(out *appender, first byte, header, payload []byte) {
+	start := time.Now()
+	before := len(out.b)
+	out.b = append(out.b, make([]byte, 4)...)
+	flate.StatelessDeflate(out, payload, false, t.history)
+	n := len(out.b) - before - 4 - 4 // without the header and the final 00 00 ff ff
+	seed := len(t.history)+len(payload) <= t.opts.HistoryBytes/2
+	if n >= len(payload) && !seed {
+		out.b = append(append(out.b[:before], header...), payload...)
+		return
+	}
+	out.b = out.b[:len(out.b)-4]
+	if n < 126 {
+		out.b[before+2], out.b[before+3] = first|0x40, byte(n)
+		out.b = append(out.b[:before], out.b[before+2:]...)
+	} else {
+		out.b[before], out.b[before+1] = first|0x40, 126
+		binary.BigEndian.PutUint16(out.b[before+2:], uint16(n))
+	}
+	t.c.count.encoded(messageCoding, len(payload), n, time.Since(start))
+	t.remember(payload)
+}
+
+func (t *takeoverConn) remember(payload []byte) {
+	most := t.opts.HistoryBytes
+	if most == 0 {
+		return
+	}
+	if t.history == nil {
+		t.history = make([]byte, 0, most)
+	}
+	if len(payload) >= most {
+		t.history = append(t.history[:0], payload[len(payload)-most:]...)
+		return
+	}
+	if drop := len(t.history) + len(payload) - most; drop > 0 {
+		t.history = t.history[:copy(t.history, t.history[drop:])]
+	}
+	t.history = append(t.history, payload...)
+}
+
+// frameHeader reads the header of a frame, RFC 6455, section 5.2: its size
+// with the mask, and the length of the payload.
+func frameHeader(b []byte, masked bool) (size int, length uint64, ok bool) {
+	if len(b) < 2 {
+		return 0, 0, false
+	}
+	size, length = 2, uint64(b[1]&0x7f)
+	switch {
+	case length == 126 && len(b) >= 4:
+		size, length = 4, uint64(binary.BigEndian.Uint16(b[2:]))
+	case length == 127 && len(b) >= 10:
+		size, length = 10, binary.BigEndian.Uint64(b[2:])
+	case length >= 126:
+		return 0, 0, false
+	}
+	if masked {
+		size += 4
+	}
+	return size, length, len(b) >= size
+}

@@ -1,0 +1,239 @@
+package compress
+
+import (
+	"bytes"
+	"compress/flate"
+	"encoding/json"
+	"fmt"
+	"io"
+	"math/rand/v2"
+	"net"
+	"net/http"
+	"net/http/httptest"
+	"slices"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/gorilla/websocket"
+	"github.com/plimsoll-go/plimsoll/compress"
+)
+
+// The stream of one client: presence 55 %, candidates 16 %, its queue (20
+// cards) 18 %, the lobby (120 cards) 7 %, session descriptions 4 %. Between
+// two lists a few people move and a few fields change.
+
+type person struct {
+	UserID       string `json:"userId" delta:"key"`
+	Name         string `json:"name"`
+	Gender       string `json:"gender"`
+	SelfieURL    string `json:"selfieUrl" delta:"prefix=https://media.example.com/selfies/,suffix=.webp"`
+	VideoURL     string `json:"videoUrl" delta:"prefix=https://media.example.com/videos/,suffix=.mp4"`
+	HasCooldown  bool   `json:"hasCooldown"`
+	LastActiveAt string `json:"lastActiveAt"`
+}
+
+type presence struct {
+	UserID       string `json:"userId"`
+	IsOnline     bool   `json:"isOnline"`
+	IsInQueue    bool   `json:"isInQueue"`
+	LastActiveAt string `json:"lastActiveAt"`
+}
+
+type candidate struct {
+	RoomID    string `json:"roomId"`
+	From      string `json:"from"`
+	Candidate string `json:"candidate" delta:"prefix=candidate:"`
+	Mid       string `json:"sdpMid"`
+	Line      int    `json:"sdpMLineIndex"`
+}
+
+type event struct {
+	kind string // the type of the naive message
+	data any
+	rows []person
+	list int // 1 the queue, 2 the lobby
+}
+
+func events(n int, weights [5]int, seed uint64) []event {
+	r := rand.New(rand.NewPCG(seed, 1))
+	hex := func(n int) string { return fmt.Sprintf("%016x%016x", r.Uint64(), r.Uint64())[:n] }
+	uuid := func() string { return hex(8) + "-" + hex(4) + "-4" + hex(3) + "-a" + hex(3) + "-" + hex(12) }
+	clock := time.Date(2026, 11, 23, 4, 0, 0, 0, time.UTC)
+	now := func() string {
+		clock = clock.Add(37 * time.Millisecond)
+		return clock.Format("2006-01-02T15:04:05.000Z")
+	}
+	names := strings.Fields("Ana Ben Cleo Dan Eva Finn Gia Hugo Ida Jan Kim Leo Mia Noa Ole Pia Quinn Rosa Sam Tea")
+	make1 := func() person {
+		return person{uuid(), names[r.IntN(20)], []string{"female", "male", "nonbinary"}[r.IntN(3)],
+			"https://media.example.com/selfies/" + hex(16) + ".webp", "https://media.example.com/videos/" + hex(16) + ".mp4", r.IntN(9) == 0, now()}
+	}
+	lists := [3][]person{}
+	for i, n := range []int{0, 20, 120} {
+		for range n {
+			lists[i] = append(lists[i], make1())
+		}
+	}
+	change := func(i, swaps, fields int) []person {
+		l := slices.Clone(lists[i])
+		for range swaps {
+			at := r.IntN(len(l))
+			l = append(slices.Delete(l, at, at+1), make1())
+		}
+		for range fields {
+			p := &l[r.IntN(len(l))]
+			if r.IntN(3) == 0 {
+				p.HasCooldown = !p.HasCooldown
+			} else {
+				p.LastActiveAt = now()
+			}
+		}
+		lists[i] = l
+		return l
+	}
+	room, other := uuid(), uuid()
+	sdp := "v=0\r\no=- 4611731400430051336 2 IN IP4 127.0.0.1\r\ns=-\r\nt=0 0\r\na=group:BUNDLE 0 1\r\na=msid-semantic: WMS\r\n" + strings.Repeat("a=rtpmap:96 VP8/90000\r\na=rtcp-fb:96 goog-remb\r\na=rtcp-fb:96 transport-cc\r\na=rtcp-fb:96 ccm fir\r\na=rtcp-fb:96 nack\r\na=rtcp-fb:96 nack pli\r\na=fmtp:97 apt=96\r\n", 28)
+	total := 0
+	for _, w := range weights {
+		total += w
+	}
+	var out []event
+	for range n {
+		k, i := r.IntN(total), 0
+		for k >= weights[i] {
+			k -= weights[i]
+			i++
+		}
+		switch i {
+		case 0:
+			p := lists[2][r.IntN(120)]
+			out = append(out, event{kind: "presence:update", data: &presence{p.UserID, r.IntN(5) > 0, r.IntN(2) > 0, now()}})
+		case 1:
+			out = append(out, event{kind: "rtc:ice", data: &candidate{room, other, fmt.Sprintf("candidate:%d 1 udp %d 203.0.113.%d %d typ srflx raddr 0.0.0.0 rport 0 generation 0 ufrag EsAw network-cost 999", r.Uint32(), r.Uint32(), r.IntN(255), 1024+r.IntN(60000)), "0", r.IntN(2)}})
+		case 2:
+			out = append(out, event{kind: "queue:update", rows: change(1, 1, 3), list: 1})
+		case 3:
+			out = append(out, event{kind: "lobby:update", rows: change(2, 2, 18), list: 2})
+		case 4:
+			out = append(out, event{kind: "rtc:offer", data: map[string]any{"roomId": room, "from": other, "description": map[string]string{"type": "offer", "sdp": sdp + "a=ice-pwd:" + hex(24) + "\r\na=fingerprint:sha-256 " + hex(32) + hex(32) + "\r\n"}}})
+		}
+	}
+	return out
+}
+
+// frame is what a message of n bytes takes with its header.
+func frame(n int) int {
+	switch {
+	case n < 126:
+		return n + 2
+	case n < 1<<16:
+		return n + 4
+	}
+	return n + 10
+}
+
+// takeover is what goes over the wire for messages under compress.Takeover,
+// headers included: a client that accepts it counts, and does not look.
+func takeover(t *testing.T, messages [][]byte) int {
+	c := must(compress.New(compress.Options{MaxEncoders: 2, MaxBufferedBytes: 1 << 20}))
+	h := must(c.Takeover(compress.TakeoverOptions{MaxMessageBytes: 1 << 20}, http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		conn := must(new(websocket.Upgrader).Upgrade(w, r, nil))
+		for _, m := range messages {
+			if err := conn.WriteMessage(websocket.TextMessage, m); err != nil {
+				t.Error(err)
+			}
+		}
+		conn.Close()
+	})))
+	srv := httptest.NewServer(h)
+	defer srv.Close()
+	conn := must(net.Dial("tcp", srv.Listener.Addr().String()))
+	defer conn.Close()
+	fmt.Fprint(conn, "GET / HTTP/1.1\r\nHost: a\r\nConnection: Upgrade\r\nUpgrade: websocket\r\nSec-WebSocket-Version: 13\r\nSec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\nSec-WebSocket-Extensions: permessage-deflate\r\n\r\n")
+	all := must(io.ReadAll(conn))
+	return len(all) - bytes.Index(all, []byte("\r\n\r\n")) - 4
+}
+
+// deflated is what permessage-deflate without context takeover makes of it.
+type deflater struct {
+	out bytes.Buffer
+	w   *flate.Writer
+}
+
+func (d *deflater) size(message []byte, level int) int {
+	if d.w == nil {
+		d.w = must(flate.NewWriter(&d.out, level))
+	}
+	d.out.Reset()
+	d.w.Reset(&d.out)
+	d.w.Write(message)
+	d.w.Flush()
+	return d.out.Len() - 4
+}
+
+func TestStream(t *testing.T) {
+	for _, mix := range []struct {
+		name    string
+		weights [5]int
+	}{{"mixed", [5]int{55, 16, 18, 7, 4}}, {"no lobby", [5]int{65, 18, 13, 0, 4}}, {"small only", [5]int{80, 20, 0, 0, 0}}} {
+		all := events(1500, mix.weights, 3)
+		var naive, gorilla, projected, frames, batched int
+		var def1, def2, def3 deflater
+		var ours, marshal time.Duration
+
+		pres := must(compress.NewProjection[presence]())
+		ice := must(compress.NewProjection[candidate]("candidate", "sdpMid", "sdpMLineIndex"))
+		var deltas [3]*compress.Delta[person]
+		for i := range deltas {
+			deltas[i] = must(compress.NewDelta[person](compress.DeltaOptions{MaxBytes: 1 << 20}))
+		}
+		var messages, batches [][]byte
+		batch := must(compress.NewBatcher(compress.BatcherOptions{MaxMessages: 8, MaxBytes: 64 << 10, MaxDelay: time.Hour}, func(b []byte, _ int) {
+			batches = append(batches, bytes.Clone(b))
+			if n := len(b); compress.WorthDeflating(b) {
+				batched += frame(min(n, def3.size(b, 1)))
+			} else {
+				batched += frame(n)
+			}
+		}))
+		for _, e := range all {
+			data := e.data
+			if e.list > 0 {
+				data = map[string]any{"cards": e.rows, "total": len(e.rows)}
+			}
+			start := time.Now()
+			plain := must(json.Marshal(map[string]any{"type": e.kind, "data": data}))
+			marshal += time.Since(start)
+			naive += frame(len(plain))
+			gorilla += frame(def1.size(plain, 1))
+
+			start = time.Now()
+			var message []byte
+			switch {
+			case e.list > 0:
+				message = append(fmt.Appendf(nil, `["%c",`, "_ql"[e.list]), must(deltas[e.list].Update(e.rows, len(e.rows)))...)
+				message = append(message, ']')
+			case e.kind == "presence:update":
+				message = append(must(pres.Append([]byte(`["p",`), e.data.(*presence))), ']')
+			case e.kind == "rtc:ice":
+				message = append(must(ice.Append([]byte(`["i",`), e.data.(*candidate))), ']')
+			default:
+				message = plain
+			}
+			ours += time.Since(start)
+			projected += frame(len(message))
+			if compress.WorthDeflating(message) {
+				frames += frame(def2.size(message, 1))
+			} else {
+				frames += frame(len(message))
+			}
+			messages = append(messages, message)
+			batch.Add(message)
+		}
+		batch.Close()
+		saved := func(n int) string { return fmt.Sprintf("%8d B, %5.2f %% saved", n, 100-100*float64(n)/float64(naive)) }
+		t.Logf("%s: 1500 messages\nnaive JSON               %8d B, %.1f us a message to encode\ngorilla's deflate        %s\nprojection and delta     %s, %.1f us a message\nthe same in Frames       %s\nthe same, batches of 8   %s\nunder Takeover           %s\nunder it, batches of 8   %s",
+			mix.name, naive, float64(marshal.Microseconds())/1500, saved(gorilla), saved(projected), float64(ours.Microseconds())/1500, saved(frames), saved(batched), saved(takeover(t, messages)), saved(takeover(t, batches)))
+	}
+}
