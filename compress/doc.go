@@ -52,6 +52,7 @@
 //
 // # Errors
 //
-// [New] and the other constructors name each bad option. A body that inflates beyond its limit ends in
-// a *[BodyError] with the HTTP status to answer.
+// [New] and the other constructors name each bad option. A request body that
+// inflates beyond its limit ends in a *[BodyError] with the HTTP status to
+// answer.
 package compress

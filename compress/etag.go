@@ -22,7 +22,7 @@ func encodedTag(tag string, cd coding) (string, bool) {
 
 // plainTag takes a suffix off.
 func plainTag(tag string) (string, bool) {
-	for _, suffix := range tagSuffix[1:] {
+	for _, suffix := range tagSuffix[gzipCoding : dczCoding+1] {
 		if strings.HasSuffix(tag, suffix) {
 			return strings.TrimSuffix(tag, suffix) + `"`, true
 		}

@@ -21,7 +21,7 @@ var codingNames = [codings]string{"identity", "gzip", "br", "zstd", "dcb", "dcz"
 func (cd coding) String() string { return codingNames[cd] }
 
 func codingByName(name string) (coding, bool) {
-	for cd, n := range codingNames {
+	for cd, n := range codingNames[:messageCoding] {
 		if strings.EqualFold(n, name) {
 			return coding(cd), true
 		}
