@@ -180,12 +180,23 @@ func (h *Hub) find(user, token string) (*Peer, uint32) {
 
 // add makes room for a session of user.
 func (h *Hub) add(user string) (*Peer, error) {
+	if h.opt.Account != nil && h.opt.Account.Reserve(peerBytes) != nil {
+		return nil, ErrFull
+	}
+	p, err := h.addReserved(user)
+	if err != nil && h.opt.Account != nil {
+		h.opt.Account.Release(peerBytes)
+	}
+	return p, err
+}
+
+func (h *Hub) addReserved(user string) (*Peer, error) {
 	h.mu.Lock()
 	defer h.mu.Unlock()
 	if h.shut {
 		return nil, ErrShutdown
 	}
-	if len(h.peers) >= h.opt.MaxPeers || h.opt.Account != nil && h.opt.Account.Reserve(peerBytes) != nil {
+	if len(h.peers) >= h.opt.MaxPeers {
 		return nil, ErrFull
 	}
 	p := newPeer(h, user)
@@ -201,6 +212,9 @@ func (h *Hub) add(user string) (*Peer, error) {
 
 // remove takes a session out. It is called once for each that add returned.
 func (h *Hub) remove(p *Peer, info CloseInfo) {
+	if h.opt.Account != nil {
+		h.opt.Account.Release(peerBytes)
+	}
 	h.mu.Lock()
 	defer h.mu.Unlock()
 	delete(h.peers, p.id)
@@ -219,9 +233,6 @@ func (h *Hub) remove(p *Peer, info CloseInfo) {
 		}
 	}
 	h.closed[info.Code]++
-	if h.opt.Account != nil {
-		h.opt.Account.Release(peerBytes)
-	}
 	h.settleLocked()
 }
 

@@ -6,7 +6,10 @@ import (
 	"fmt"
 	"net"
 	"net/http"
+	"net/http/httptest"
+	"runtime"
 	"strings"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -272,4 +275,77 @@ func TestPanicCostsOnePeer(t *testing.T) {
 	b.send(`{"type":"x","id":1}`)
 	require.Equal(t, "ok", b.next().Type)
 	require.EqualValues(t, 1, s.hub.Stats().Panics)
+}
+
+// TestTLS shows that sockets without a descriptor of their own use the portable
+// mode by themselves.
+func TestTLS(t *testing.T) {
+	s := serve(t, nil)
+	web := httptest.NewUnstartedServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		s.hub.Accept(w, r, AcceptOptions{User: "ann"})
+	}))
+	web.StartTLS()
+	defer web.Close()
+	s.url = "wss" + strings.TrimPrefix(web.URL, "https")
+	d := websocket.Dialer{TLSClientConfig: web.Client().Transport.(*http.Transport).TLSClientConfig}
+	ws, _, err := d.Dial(s.url, nil)
+	require.NoError(t, err)
+	defer ws.Close()
+	c := &client{t: t, ws: ws}
+	require.Equal(t, "hello", c.next().Type)
+	for range 10 {
+		c.send(`{"type":"echo","id":1}`)
+		require.Equal(t, "ok", c.next().Type)
+	}
+	require.Equal(t, 1, s.hub.Stats().Sockets)
+	require.Zero(t, s.hub.Stats().Parked)
+	s.peer("ann").Close(4002, "bye")
+	require.Equal(t, 4002, c.closed())
+}
+
+// TestWrappedConnections shows that a listener's wrapper around plain TCP is
+// parked if it offers the descriptor, and closed through the wrapper.
+func TestWrappedConnections(t *testing.T) {
+	s := serve(t, nil)
+	var closed atomic.Int64
+	web := httptest.NewUnstartedServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		s.hub.Accept(w, r, AcceptOptions{User: "ann"})
+	}))
+	web.Listener = wrapping{web.Listener, &closed}
+	web.Start()
+	defer web.Close()
+	s.url = "ws" + strings.TrimPrefix(web.URL, "http")
+	c := s.dial("ann", "")
+	c.send(`{"type":"echo","id":1}`)
+	require.Equal(t, "ok", c.next().Type)
+	if runtime.GOOS == "linux" {
+		require.Equal(t, 1, s.hub.Stats().Parked)
+	}
+	c.ws.Close()
+	require.Eventually(t, func() bool { return closed.Load() == 1 }, 10*time.Second, time.Millisecond)
+}
+
+type wrapping struct {
+	net.Listener
+	closed *atomic.Int64
+}
+
+type wrapped struct {
+	*net.TCPConn
+	closed *atomic.Int64
+}
+
+func (l wrapping) Accept() (net.Conn, error) {
+	c, err := l.Listener.Accept()
+	if err != nil {
+		return nil, err
+	}
+	return wrapped{c.(*net.TCPConn), l.closed}, nil
+}
+
+func (c wrapped) NetConn() net.Conn { return c.TCPConn }
+
+func (c wrapped) Close() error {
+	c.closed.Add(1)
+	return c.TCPConn.Close()
 }

@@ -327,9 +327,7 @@ func TestCompressedOnce(t *testing.T) {
 
 func TestShutdownLeavesNothing(t *testing.T) {
 	both(t, func(t *testing.T, portable bool) {
-		s := serve(t, func(o *Options) { o.Portable = portable })
-		before := runtime.NumGoroutine()
-		_ = before
+		s := serve(t, func(o *Options) { o.Portable, o.CloseTimeout = portable, 300*time.Millisecond })
 		var clients []*client
 		for i := range 20 {
 			clients = append(clients, s.dial(fmt.Sprint("u", i), ""))

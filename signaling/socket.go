@@ -2,6 +2,7 @@ package signaling
 
 import (
 	"bufio"
+	"crypto/tls"
 	"errors"
 	"net"
 	"sync"
@@ -133,7 +134,11 @@ func (s *socket) lost(info CloseInfo) {
 		p.end(info, true)
 	}
 	h.unpark(s)
-	s.conn.Close()
+	if t, ok := s.conn.(*tls.Conn); ok {
+		t.NetConn().Close() // without TLS's own farewell, which may block
+	} else {
+		s.conn.Close()
+	}
 	h.socketGone(s)
 	if s.onEnd != nil {
 		s.onEnd()

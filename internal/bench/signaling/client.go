@@ -81,8 +81,8 @@ func frame(s string) []byte {
 	return append(append(b, 0, 0, 0, 0), s...)
 }
 
-// poll reads what is there and reports whether there was anything. Pings of an
-// empty or a four byte payload at the end of what came are answered.
+// poll reads what is there and reports whether there was anything. Pings of a
+// payload of four bytes are answered, unless a read ends within one.
 func (l *load) poll(ms int) bool {
 	var events [512]unix.EpollEvent
 	n, _ := unix.EpollWait(l.set, events[:], ms)
@@ -101,8 +101,8 @@ func (l *load) poll(ms int) bool {
 				l.seen++
 			}
 			l.half[ev.Fd] = b[k-1] == mark[0]
-			if k >= 6 && b[k-6] == 0x89 && b[k-5] == 4 {
-				unix.Write(int(ev.Fd), append([]byte{0x8a, 0x84, 0, 0, 0, 0}, b[k-4:]...))
+			if i := bytes.LastIndex(b, []byte{0x89, 4}); i >= 0 && i+6 <= k {
+				unix.Write(int(ev.Fd), append([]byte{0x8a, 0x84, 0, 0, 0, 0}, b[i+2:i+6]...))
 			}
 			if k < len(l.buf) {
 				break

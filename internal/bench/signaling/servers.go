@@ -101,8 +101,9 @@ func build(name string) (*server, error) {
 func plimsoll(portable bool) (*server, error) {
 	hub, err := signaling.New(signaling.Options{
 		MaxPeers: 20000, MaxRooms: 10000, TotalQueueBytes: 256 << 20, Portable: portable, Compress: true,
-		Origins:   []string{"http://bench"},
-		OnMessage: func(p *signaling.Peer, m signaling.Message) { p.Reply(m.ID, m.Data) },
+		PongTimeout: time.Minute, // the client may miss a ping
+		Origins:     []string{"http://bench"},
+		OnMessage:   func(p *signaling.Peer, m signaling.Message) { p.Reply(m.ID, m.Data) },
 	})
 	if err != nil {
 		return nil, err
