@@ -6,8 +6,6 @@ import (
 	"sync/atomic"
 	"time"
 	"unsafe"
-
-	"github.com/hashicorp/golang-lru/v2/simplelru"
 )
 
 // Cache is a bounded map from K to V. Make one with New.
@@ -110,21 +108,12 @@ func (c *Cache[K, V]) share() int {
 func (s *shard[K, V]) reset(strict bool) {
 	s.earliest, s.sweeping, s.sweptMin = 0, 0, 0
 	if strict {
-		s.strict = newStrict[K, V]()
+		s.strict = newStrictList[K, V]()
 		return
 	}
 	s.window, s.main = ring[K, V]{}, ring[K, V]{}
 	s.sketch = sketch{}
 	s.table.Store(newTable[K, V](0))
-}
-
-// newStrict makes a list without a bound of its own: the budget bounds it.
-func newStrict[K comparable, V any]() *simplelru.LRU[K, *node[K, V]] {
-	l, err := simplelru.NewLRU[K, *node[K, V]](int(^uint(0)>>1), nil)
-	if err != nil {
-		panic(err) // the size is positive
-	}
-	return l
 }
 
 // Len returns the number of entries, those included that have expired and

@@ -35,7 +35,7 @@ const (
 func (c *climber) share() uint64 { return c.window.Load() }
 
 func (c *climber) start() {
-	c.step = firstStep
+	c.step = -firstStep // most streams want a small window
 	c.set(firstWindow)
 }
 

@@ -19,12 +19,16 @@
 // A cache never holds more than MaxEntries, nor more than MaxBytes if it is
 // given a Size function; both hold at every instant, since a writer takes its
 // share of the bound before its entry becomes visible. Beside key and value an
-// entry costs about 60 bytes (76 with Size, Sliding or RefreshAfter; see
-// BenchmarkBytes), and that is the same after any churn. Index and rings grow
-// with the entries, so that a large bound alone costs nothing. Trim and Resize
-// give memory back in steps that hold others up for less than a millisecond.
-// With an Account every entry is reserved there before it is stored and
-// released when it goes.
+// entry costs at most 64 bytes, 80 with Size, Sliding or RefreshAfter, 210 with
+// Strict (TestBudget holds that; 16 of it are the string header of such a key),
+// fresh or after any churn. Index and rings grow with the entries, so that a
+// large bound alone costs little. Trim and Resize give memory back in steps of
+// well below a millisecond (BenchmarkTrim prints them). With an Account every
+// entry is reserved there before it is stored and released when it goes.
+//
+// How a cache is cut into shards is settled by New's MaxEntries. One that is
+// made for a million entries and resized to a hundred works, but evicts less
+// wisely than one made for a hundred.
 //
 // A Set that replaces a value allocates nothing if V is a pointer, map,
 // channel, function or a number of one machine word; otherwise, and for a new
@@ -36,7 +40,7 @@
 // lock is held while they run. A hit of the default policy is a hash, two or
 // three cache lines, and a write only while the entry is not yet known to be
 // hot. Strict takes one mutex for each look-up; it is for callers to whom the
-// exact order matters more than speed.
+// exact order matters more than speed; All and Sweep copy its whole list.
 //
 // A cache owns no goroutine, except for each loader call while that runs. The
 // timer behind the coarse clock is armed only while entries with a deadline

@@ -23,7 +23,7 @@ func (c *Cache[K, V]) evict(s *shard[K, V], reason Reason, fx *effects[K, V]) (g
 		reason = Expired
 	}
 	if s.strict != nil {
-		s.strict.Remove(n.key)
+		s.strict.remove(n.key)
 	} else {
 		s.table.Load().replace(c.hash(n.key), n, nil)
 	}

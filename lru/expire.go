@@ -66,48 +66,62 @@ func (c *Cache[K, V]) sweepBucket(s *shard[K, V], b *bucket[K, V], fx *effects[K
 // sweepStrict looks at the two oldest entries.
 func (c *Cache[K, V]) sweepStrict(s *shard[K, V], fx *effects[K, V]) {
 	for range 2 {
-		_, n, ok := s.strict.GetOldest()
-		if !ok || !n.timed() || !c.expired(n) {
+		n := s.strict.oldest()
+		if n == nil || !n.timed() || !c.expired(n) {
 			return
 		}
 		c.give(c.remove(s, c.hash(n.key), n, Expired, fx))
 	}
 }
 
+const sweepStep = 64 // buckets
+
 // Sweep removes every expired entry now and returns how many there were. It
-// holds a lock for a few entries at a time. Nothing depends on it; a cache
-// that is seldom written gives memory back earlier by it.
+// holds a lock for a few hundred entries at a time, but with Strict it first
+// copies the list. Nothing depends on it; a cache that is seldom written gives
+// memory back earlier by it.
 func (c *Cache[K, V]) Sweep() int {
 	gone := 0
 	for i := range c.shards {
 		s := &c.shards[i]
-		for at, more := 0, true; more; at += sweepStep {
-			var fx effects[K, V]
-			var n int
+		if c.strict {
 			s.mu.Lock()
-			if s.strict != nil {
-				n, more = c.sweepAllStrict(s, &fx), false
-			} else {
+			nodes := s.strict.nodes()
+			s.mu.Unlock()
+			for len(nodes) > 0 {
+				some := nodes[:min(len(nodes), sweepStep*lanes)]
+				nodes = nodes[len(some):]
+				gone += c.sweepLocked(s, func(fx *effects[K, V]) int { return c.sweepNodes(s, some, fx) })
+			}
+			continue
+		}
+		for at, more := 0, true; more; at += sweepStep {
+			gone += c.sweepLocked(s, func(fx *effects[K, V]) (n int) {
 				t := s.table.Load()
 				end := min(at+sweepStep, len(t.buckets))
 				for b := at; b < end; b++ {
-					n += c.sweepBucket(s, &t.buckets[b], &fx)
+					n += c.sweepBucket(s, &t.buckets[b], fx)
 				}
 				more = end < len(t.buckets)
-			}
-			s.mu.Unlock()
-			c.settle(&fx)
-			gone += n
+				return n
+			})
 		}
 	}
 	return gone
 }
 
-const sweepStep = 64 // buckets
+func (c *Cache[K, V]) sweepLocked(s *shard[K, V], some func(*effects[K, V]) int) int {
+	var fx effects[K, V]
+	s.mu.Lock()
+	n := some(&fx)
+	s.mu.Unlock()
+	c.settle(&fx)
+	return n
+}
 
-func (c *Cache[K, V]) sweepAllStrict(s *shard[K, V], fx *effects[K, V]) (gone int) {
-	for _, n := range s.strict.Values() {
-		if c.expired(n) {
+func (c *Cache[K, V]) sweepNodes(s *shard[K, V], nodes []*node[K, V], fx *effects[K, V]) (gone int) {
+	for _, n := range nodes {
+		if n.meta.Load()&deadBit == 0 && c.expired(n) {
 			c.give(c.remove(s, c.hash(n.key), n, Expired, fx))
 			gone++
 		}

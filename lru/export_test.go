@@ -1,6 +1,9 @@
 package lru
 
-import "fmt"
+import (
+	"fmt"
+	"time"
+)
 
 // Check returns an error if index, rings and budget disagree, or if a watch
 // is left. Nobody else may use the cache meanwhile.
@@ -15,7 +18,7 @@ func (c *Cache[K, V]) Check() error {
 		}
 		nodes := make(map[*node[K, V]]bool)
 		if s.strict != nil {
-			for _, n := range s.strict.Values() {
+			for _, n := range s.strict.nodes() {
 				nodes[n] = true
 			}
 		} else {
@@ -66,3 +69,28 @@ func (c *Cache[K, V]) Check() error {
 
 // Overhead is what the Account is charged for an entry beside its Size.
 func (c *Cache[K, V]) Overhead() int64 { return c.overhead }
+
+// TrimHolds trims as Trim does and returns how long each step took: no lock is
+// held for longer.
+func (c *Cache[K, V]) TrimHolds(fraction float64) []time.Duration {
+	var holds []time.Duration
+	timed := func(f func()) {
+		start := time.Now()
+		f()
+		holds = append(holds, time.Since(start))
+	}
+	for i := range c.shards {
+		s := &c.shards[i]
+		for todo := int(float64(s.live()) * fraction); todo > 0; todo -= step {
+			timed(func() { c.evictSome(s, min(todo, step), Trimmed) })
+		}
+		if s.strict == nil {
+			timed(func() { c.shrink(s) })
+			continue
+		}
+		for more := true; more; {
+			timed(func() { more = s.strict.shrink() })
+		}
+	}
+	return holds
+}

@@ -63,7 +63,7 @@ func (c *Cache[K, V]) lookupLocked(h uint64, key K) (n *node[K, V], value V, wha
 			what = negative
 		}
 		if s.strict != nil {
-			s.strict.Get(key) // now the newest
+			s.strict.use(n)
 		} else {
 			n.hit(meta)
 		}

@@ -13,7 +13,7 @@ func (c *Cache[K, V]) All() iter.Seq2[K, V] {
 			s := &c.shards[i]
 			if s.strict != nil {
 				s.mu.Lock()
-				nodes := s.strict.Values()
+				nodes := s.strict.nodes()
 				s.mu.Unlock()
 				if !c.yieldAll(s, nodes, yield) {
 					return

@@ -35,8 +35,7 @@ func (s *shard[K, V]) admit(h uint64, n *node[K, V], windowShare uint64, share i
 // nil if the shard is empty.
 func (c *Cache[K, V]) victim(s *shard[K, V]) *node[K, V] {
 	if s.strict != nil {
-		_, n, _ := s.strict.GetOldest()
-		return n
+		return s.strict.oldest()
 	}
 	live := s.live()
 	if live == 0 {

@@ -10,9 +10,10 @@ const step = 128
 
 // Trim evicts the given fraction of the entries, 0 … 1, those first that the
 // policy would evict next, and gives the memory of index and rings back too.
-// It returns how many bytes that freed, the cache's own overhead of about 60
-// bytes an entry included; values are free once nobody else holds them. Other
-// callers are held up for less than a millisecond at a time.
+// It returns how many bytes that freed: the Size of what left, if there is one,
+// and the cache's own overhead for it; keys and values are free once nobody
+// else holds them. Other callers are held up for one step, well below a
+// millisecond, at a time.
 func (c *Cache[K, V]) Trim(fraction float64) (freedBytes int64) {
 	if !(fraction > 0) {
 		return 0
@@ -91,12 +92,16 @@ func (c *Cache[K, V]) purge(s *shard[K, V]) {
 
 // shrink rebuilds index and rings that have become too large.
 func (c *Cache[K, V]) shrink(s *shard[K, V]) {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	if s.strict != nil {
-		s.shrinkStrict()
+	if c.strict {
+		for more := true; more; {
+			s.mu.Lock()
+			more = s.strict.shrink()
+			s.mu.Unlock()
+		}
 		return
 	}
+	s.mu.Lock()
+	defer s.mu.Unlock()
 	live := s.live()
 	if t := s.table.Load(); len(t.buckets) > 2*bucketsFor(live) {
 		c.rebuildTable(s, live)
@@ -111,17 +116,4 @@ func (c *Cache[K, V]) shrink(s *shard[K, V]) {
 	} else {
 		s.sketch.fit(live)
 	}
-}
-
-// shrinkStrict moves the entries to a new list, because a map keeps the room
-// of its largest size.
-func (s *shard[K, V]) shrinkStrict() {
-	if s.strict.Len() > s.strictPeak/2 {
-		return
-	}
-	l := newStrict[K, V]()
-	for _, n := range s.strict.Values() { // oldest first
-		l.Add(n.key, n)
-	}
-	s.strict, s.strictPeak = l, l.Len()
 }

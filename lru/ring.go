@@ -13,7 +13,7 @@ type ring[K comparable, V any] struct {
 // push appends n. bits is the ring's mark in the node's meta.
 func (r *ring[K, V]) push(n *node[K, V], bits uint64) {
 	if r.used == len(r.slots) {
-		r.rebuild(r.live + r.live/4 + 8)
+		r.rebuild(r.live + r.live/8 + 8)
 	}
 	at := r.head + r.used
 	if at >= len(r.slots) {

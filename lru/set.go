@@ -206,7 +206,7 @@ func (c *Cache[K, V]) replace(s *shard[K, V], h uint64, old *node[K, V], value V
 	old.store(c.word, value)
 	old.update(^uint64(lowMask), meta&^lowMask)
 	if s.strict != nil {
-		s.strict.Get(old.key) // now the newest
+		s.strict.use(old)
 	} else {
 		old.hit(old.meta.Load())
 	}

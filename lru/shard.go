@@ -3,8 +3,6 @@ package lru
 import (
 	"sync"
 	"sync/atomic"
-
-	"github.com/hashicorp/golang-lru/v2/simplelru"
 )
 
 // shard is a part of the cache that is written under one lock. A key belongs
@@ -15,14 +13,13 @@ type shard[K comparable, V any] struct {
 	watching atomic.Int64 // len(watches), or more
 	_        [48]byte
 
-	mu         sync.Mutex
-	strict     *simplelru.LRU[K, *node[K, V]] // instead of table and rings if the policy is Strict
-	strictPeak int                            // its largest length since it was made
-	window     ring[K, V]
-	main       ring[K, V]
-	sketch     sketch
-	watches    map[K]*watch[K, V]
-	inserts    int
+	mu      sync.Mutex
+	strict  *strictList[K, V] // instead of table and rings if the policy is Strict
+	window  ring[K, V]
+	main    ring[K, V]
+	sketch  sketch
+	watches map[K]*watch[K, V]
+	inserts int
 
 	// expiry, see expire.go
 	earliest int64 // no deadline is before this; 0: none is known
@@ -37,7 +34,7 @@ type shard[K comparable, V any] struct {
 // below.
 func (s *shard[K, V]) live() int {
 	if s.strict != nil {
-		return s.strict.Len()
+		return s.strict.len()
 	}
 	return s.window.live + s.main.live
 }
@@ -45,8 +42,7 @@ func (s *shard[K, V]) live() int {
 // find returns the node of key, expired or not, without counting a read.
 func (s *shard[K, V]) find(h uint64, key K) *node[K, V] {
 	if s.strict != nil {
-		n, _ := s.strict.Peek(key)
-		return n
+		return s.strict.peek(key)
 	}
 	return s.table.Load().find(h, key)
 }
@@ -63,7 +59,7 @@ func (s *shard[K, V]) ringOf(n *node[K, V]) *ring[K, V] {
 // it is dead and look again.
 func (s *shard[K, V]) unlink(h uint64, n *node[K, V]) {
 	if s.strict != nil {
-		s.strict.Remove(n.key)
+		s.strict.remove(n.key)
 	} else {
 		s.ringOf(n).set(n, nil)
 		s.table.Load().replace(h, n, nil)
@@ -75,7 +71,7 @@ func (s *shard[K, V]) unlink(h uint64, n *node[K, V]) {
 // count.
 func (s *shard[K, V]) swap(h uint64, old, n *node[K, V]) {
 	if s.strict != nil {
-		s.strict.Add(n.key, n)
+		s.strict.add(n)
 	} else {
 		const kept = freqMask | mainBit | placeMask
 		n.update(kept, old.meta.Load()&kept)
@@ -89,8 +85,7 @@ func (s *shard[K, V]) swap(h uint64, old, n *node[K, V]) {
 func (c *Cache[K, V]) link(s *shard[K, V], h uint64, n *node[K, V]) {
 	share := c.share()
 	if s.strict != nil {
-		s.strict.Add(n.key, n)
-		s.strictPeak = max(s.strictPeak, s.strict.Len())
+		s.strict.add(n)
 		return
 	}
 	t := s.table.Load()

@@ -14,7 +14,7 @@ type sketch struct {
 
 const (
 	sketchBlock  = 8  // words
-	sketchPerKey = 8  // counters
+	sketchPerKey = 12 // counters
 	sketchAging  = 20 // additions for each entry until the halving
 )
 
@@ -27,7 +27,7 @@ func (s *sketch) fit(n int) {
 	*s = sketch{words: make([]uint64, blocks*sketchBlock), limit: n * sketchAging}
 }
 
-// counters calls f with each of the key's words and the shift of its counter.
+// block returns the key's cache line, and the bits that pick its counters.
 func (s *sketch) block(h uint64) (words []uint64, pick uint64) {
 	hi, _ := bits.Mul64(h<<16, uint64(len(s.words)/sketchBlock))
 	// The place inside the block comes from all bits of the hash.

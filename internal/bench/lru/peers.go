@@ -17,7 +17,7 @@ import (
 )
 
 // record is the value that all caches hold a pointer to.
-type record struct{ a, b uint64 }
+type record struct{ _, _ uint64 }
 
 type key interface {
 	~string | ~int
