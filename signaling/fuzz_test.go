@@ -1,0 +1,86 @@
+package signaling
+
+import (
+	"bufio"
+	"context"
+	"io"
+	"net"
+	"net/http"
+	"net/http/httptest"
+	"testing"
+	"time"
+
+	"github.com/stretchr/testify/require"
+)
+
+// pipeWriter lets a request be upgraded on one end of a net.Pipe.
+type pipeWriter struct {
+	http.ResponseWriter
+	conn net.Conn
+}
+
+func (w pipeWriter) Hijack() (net.Conn, *bufio.ReadWriter, error) {
+	return w.conn, bufio.NewReadWriter(bufio.NewReader(w.conn), bufio.NewWriter(w.conn)), nil
+}
+
+// pipe opens a session over a net.Pipe and returns the client's end, behind
+// the handshake.
+func pipe(h *Hub, user string) (net.Conn, *bufio.Reader, error) {
+	server, client := net.Pipe()
+	r := httptest.NewRequest("GET", "/", nil)
+	for k, v := range map[string]string{"Connection": "Upgrade", "Upgrade": "websocket", "Sec-WebSocket-Version": "13",
+		"Sec-WebSocket-Key": "dGhlIHNhbXBsZSBub25jZQ==", "Sec-WebSocket-Extensions": "permessage-deflate"} {
+		r.Header.Set(k, v)
+	}
+	failed := make(chan error, 1)
+	go func() {
+		if _, err := h.Accept(pipeWriter{httptest.NewRecorder(), server}, r, AcceptOptions{User: user}); err != nil {
+			failed <- err
+			client.Close()
+		}
+	}()
+	br := bufio.NewReader(client)
+	resp, err := http.ReadResponse(br, r)
+	if err != nil {
+		return nil, nil, <-failed
+	}
+	resp.Body.Close()
+	return client, br, nil
+}
+
+// FuzzFrames writes anything to a socket: whatever it is, the hub goes on, and
+// the session is over within its timeouts.
+func FuzzFrames(f *testing.F) {
+	text := `{"type":"x","id":1}`
+	f.Add(append([]byte{finBit | opText, maskBit | byte(len(text)), 0, 0, 0, 0}, text...))
+	f.Add([]byte{finBit | opPing, maskBit, 0, 0, 0, 0, opText, maskBit | 1, 0, 0, 0, 0, '{', finBit, maskBit | 1, 0, 0, 0, 0, '}'})
+	f.Add([]byte{finBit | opClose, maskBit | 2, 0, 0, 0, 0, 3, 232})
+	f.Add([]byte{finBit | rsv1Bit | opText, maskBit | 3, 0, 0, 0, 0, 0x4b, 0x04, 0x00})
+	f.Add([]byte{finBit | opText, 0xff, 0x80, 0, 0, 0, 0, 0, 0, 1, 1, 2, 3, 4})
+	var panics int64
+	h, err := New(Options{MaxPeers: 10, TotalQueueBytes: 1 << 20, Compress: true, ResumeFor: -1, CloseTimeout: 10 * time.Millisecond,
+		OnMessage: func(p *Peer, m Message) { p.Reply(m.ID, m.Data) }})
+	require.NoError(f, err)
+	f.Cleanup(func() {
+		require.NoError(f, h.Shutdown(context.Background()))
+		require.Zero(f, h.budget.used.Load())
+	})
+	f.Fuzz(func(t *testing.T, b []byte) {
+		conn, r, err := pipe(h, "ann")
+		if err != nil {
+			t.Fatal(err)
+		}
+		go io.Copy(io.Discard, r)
+		conn.SetWriteDeadline(time.Now().Add(5 * time.Second))
+		conn.Write(b)
+		conn.Close()
+		for end := time.Now().Add(10 * time.Second); h.stats.sockets.Load() > 0; time.Sleep(50 * time.Microsecond) {
+			if time.Now().After(end) {
+				t.Fatalf("%q leaves a socket", b)
+			}
+		}
+		if n := h.stats.panics.Load(); n != panics {
+			t.Fatalf("%q makes a panic", b)
+		}
+	})
+}
