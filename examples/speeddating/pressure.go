@@ -7,12 +7,17 @@ import (
 	"github.com/plimsoll-go/plimsoll/memmgr"
 )
 
-// reclaim registers what gives memory back, the cheapest first, and the sweeps.
+// reclaim registers what gives memory back, the cheapest first, and the
+// sweeps, which the watchdog runs at once when the level is critical. Slow
+// readers need no reclaimer: the hub ends the heaviest when its bytes run out.
 func (a *app) reclaim() error {
 	var errs []error
 	for _, r := range []memmgr.Reclaimer{
-		{Name: "caches", At: memmgr.Elevated, Cost: 1, Reclaim: func(_ context.Context, p memmgr.Pressure) (int64, error) {
-			return a.platform.Trim(0.25 + 0.5*min(p.Scale, 1)), nil
+		{Name: "encoders", At: memmgr.Elevated, Cost: 1, Reclaim: func(_ context.Context, p memmgr.Pressure) (int64, error) {
+			return a.compress.Trim(fraction(p)), nil
+		}},
+		{Name: "caches", At: memmgr.Elevated, Cost: 2, Reclaim: func(_ context.Context, p memmgr.Pressure) (int64, error) {
+			return a.platform.Trim(fraction(p)), nil
 		}},
 	} {
 		errs = append(errs, a.memory.OnPressure(r))
@@ -28,3 +33,7 @@ func (a *app) reclaim() error {
 	}
 	return errors.Join(errs...)
 }
+
+// fraction is how much of a cache to give back: a quarter at the beginning of
+// the pressure, three quarters when it is critical.
+func fraction(p memmgr.Pressure) float64 { return 0.25 + 0.5*min(max(p.Scale, 0), 1) }

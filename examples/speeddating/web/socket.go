@@ -33,15 +33,17 @@ type Sockets struct {
 	conns    *connmgr.Manager
 	log      *slog.Logger
 
-	mu   sync.Mutex
-	tabs map[string]*signaling.Peer // by id; as many as the hub has
+	mu       sync.Mutex
+	arriving map[string]dating.Session  // by peer id, from hello until the platform knows it
+	tabs     map[string]*signaling.Peer // by id; as many as the hub has
 }
 
 // NewSockets opens the hub with options, whose callbacks it sets. Serve must be
 // called before the first request.
 func NewSockets(options signaling.Options, conns *connmgr.Manager, log *slog.Logger) (*Sockets, error) {
-	s := &Sockets{conns: conns, log: log, tabs: make(map[string]*signaling.Peer)}
+	s := &Sockets{conns: conns, log: log, arriving: make(map[string]dating.Session), tabs: make(map[string]*signaling.Peer)}
 	options.OnMessage = s.onMessage
+	options.OnOpen = s.onOpen
 	options.OnAway = func(p *signaling.Peer) { s.platform.SocketAway(p.ID()) }
 	options.OnBack = func(p *signaling.Peer) { s.platform.SocketBack(p.ID()) }
 	options.OnClose = s.onClose
@@ -80,12 +82,22 @@ func (s *Sockets) accept(w http.ResponseWriter, r *http.Request, who dating.Sess
 		s.conns.Refuse(w, r, err)
 		return nil
 	}
+	var id string
 	_, err = s.hub.Accept(w, r, signaling.AcceptOptions{
 		User: user, Resume: resume, Received: received,
-		Hello:       func(p *signaling.Peer) map[string]any { return s.open(p, who) },
+		Hello: func(p *signaling.Peer) map[string]any {
+			id = p.ID()
+			s.mu.Lock()
+			s.arriving[id] = who
+			s.mu.Unlock()
+			return s.greeting(who.User)
+		},
 		OnSocket:    func(socket signaling.Socket) { _ = ticket.Attach(socket) }, // when it refuses it has closed the socket
 		OnSocketEnd: ticket.Release,
 	})
+	s.mu.Lock()
+	delete(s.arriving, id)
+	s.mu.Unlock()
 	if err != nil {
 		s.log.Debug("handshake", "user", user, "error", err)
 	}
@@ -109,30 +121,14 @@ func (s *Sockets) forget(user string) {
 	}
 }
 
-// open makes a new socket known to the platform and gives what its hello says
-// beside the hub's own part.
-func (s *Sockets) open(p *signaling.Peer, who dating.Session) map[string]any {
+// greeting is what hello says beside the hub's own part: what the user is in
+// the middle of.
+func (s *Sockets) greeting(user dating.UserID) map[string]any {
 	ctx, cancel := context.WithTimeout(context.Background(), handleTimeout)
 	defer cancel()
-	s.mu.Lock()
-	_, known := s.tabs[p.ID()]
-	s.tabs[p.ID()] = p
-	s.mu.Unlock()
-	if !known {
-		if err := s.platform.SocketOpened(ctx, who.User, p.ID(), who); err != nil {
-			s.log.Debug("socket refused", "user", who.User, "error", err)
-			switch dating.CodeOf(err) {
-			case dating.UnderReview, dating.Banned:
-				p.Close(closeUnderReview, "under review")
-			default:
-				p.Close(connmgr.CloseTryAgainLater, "retry-after="+strconv.Itoa(retrySeconds()))
-			}
-			return nil
-		}
-	}
-	call, invite, err := s.platform.Current(ctx, who.User)
+	call, invite, err := s.platform.Current(ctx, user)
 	if err != nil {
-		s.log.Warn("what is a person in", "user", who.User, "error", err)
+		s.log.Warn("what is a person in", "user", user, "error", err)
 	}
 	hello := map[string]any{}
 	if call != nil {
@@ -142,6 +138,25 @@ func (s *Sockets) open(p *signaling.Peer, who dating.Session) map[string]any {
 		hello["invite"] = invite
 	}
 	return hello
+}
+
+// onOpen makes a new socket known to the platform, before its first message.
+func (s *Sockets) onOpen(p *signaling.Peer) {
+	s.mu.Lock()
+	who := s.arriving[p.ID()]
+	s.tabs[p.ID()] = p
+	s.mu.Unlock()
+	ctx, cancel := context.WithTimeout(context.Background(), handleTimeout)
+	defer cancel()
+	err := s.platform.SocketOpened(ctx, who.User, p.ID(), who)
+	switch dating.CodeOf(err) {
+	case "":
+	case dating.UnderReview, dating.Banned:
+		p.Close(closeUnderReview, "under review")
+	default:
+		s.log.Debug("socket refused", "user", who.User, "error", err)
+		p.Close(connmgr.CloseTryAgainLater, "retry-after="+strconv.Itoa(retrySeconds()))
+	}
 }
 
 func (s *Sockets) onClose(p *signaling.Peer, info signaling.CloseInfo) {
