@@ -197,15 +197,15 @@ func TestWatchFakeCgroup(t *testing.T) {
 		require.NoError(t, os.WriteFile(filepath.Join(dir, "memory.current"), []byte(usage), 0o644))
 		require.NoError(t, os.WriteFile(filepath.Join(dir, "memory.stat"), []byte(stat), 0o644))
 	}
-	const limit = 8 << 30
+	const limit int64 = 8 << 30
 	root := tree(t, map[string]string{
 		"proc/self/cgroup": "0::/app\n", "proc/self/mountinfo": mountsV2,
-		"sys/fs/cgroup/app/memory.max":     strconv.Itoa(limit),
+		"sys/fs/cgroup/app/memory.max":     strconv.FormatInt(limit, 10),
 		"sys/fs/cgroup/app/memory.current": "0\n", "sys/fs/cgroup/app/memory.stat": "\n",
 	})
 	m, err := New(Options{root: root, Accounts: []AccountOptions{{Name: "a"}}})
 	require.NoError(t, err)
-	require.EqualValues(t, limit, m.Limit())
+	require.EqualValues(t, int64(limit), m.Limit())
 	s := newSampler(root)
 	defer s.close()
 	now := m.watch.sample.At.AddDate(2000, 0, 0)
@@ -214,9 +214,9 @@ func TestWatchFakeCgroup(t *testing.T) {
 		return m.stepLocked(s, now).to
 	}
 	// The whole limit, and all of it page cache.
-	current(root, strconv.Itoa(limit), "inactive_file 4294967296\nactive_file 4290000000\nsock 0\n")
+	current(root, strconv.FormatInt(limit, 10), "inactive_file 4294967296\nactive_file 4290000000\nsock 0\n")
 	require.Equal(t, Normal, step())
-	current(root, strconv.Itoa(limit*85/100), "inactive_file 0\nactive_file 0\nsock 7000000000\n")
+	current(root, strconv.FormatInt(limit*85/100, 10), "inactive_file 0\nactive_file 0\nsock 7000000000\n")
 	require.Equal(t, High, step())
 	require.Equal(t, SourceCgroup, m.Stats().Source)
 }

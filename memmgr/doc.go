@@ -40,8 +40,8 @@
 //
 // # The watchdog
 //
-// It samples every 10 ms under pressure, every 25 ms when calm and at the end
-// of each GC cycle. The level follows the highest of these, 1 being full:
+// It samples every 10 ms under pressure or growth, every 100 ms when calm, and
+// at the end of each GC cycle. The level follows the highest of these, 1 being full:
 //
 //   - ledger: reserved bytes against the budget. Never beyond High, because the
 //     ledger refuses by itself.

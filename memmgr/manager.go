@@ -57,6 +57,7 @@ type watch struct {
 	sample   Sample
 	filesAt  time.Time
 	trend    trend
+	total    int64 // GoTotal of the sample before
 
 	pressure  float64
 	source    string
@@ -269,7 +270,11 @@ func (m *Manager) stepLocked(s *sampler, now time.Time) action {
 	a := action{from: from, to: to, next: m.o.Calm}
 	a.pressure = m.pressureLocked(to)
 	w.pressure, w.source = a.pressure.Ratio, a.pressure.Source
-	if to > Normal || w.pressure >= 0.5 {
+	// What grows is looked at often too, however little it is still: a GC
+	// cycle ends soon after a ramp begins, and brings the first sample.
+	grown := w.sample.GoTotal - w.total
+	w.total = w.sample.GoTotal
+	if to > Normal || w.pressure >= 0.5 || grown > m.o.Limit/100 {
 		a.next = m.o.Busy
 	}
 	m.refuse.Store(m.refuseShare(to, w.pressure))

@@ -32,9 +32,10 @@ type Options struct {
 	// is left. Two levels are left at least half of it apart. Default 1 s.
 	Hold time.Duration
 
-	// Calm and Busy are the times between two samples: Busy from half of the
-	// limit on and above Normal, Calm otherwise. Default 25 ms and 10 ms; the
-	// kernel's files are read every 100 ms at most.
+	// Calm and Busy are the times between two samples: Busy above Normal, from
+	// half of the limit on, and while what the runtime holds grows by more than
+	// a hundredth of the limit from one to the next; Calm otherwise. Default
+	// 100 ms and 10 ms; the kernel's files are read every 100 ms at most.
 	Calm, Busy time.Duration
 
 	// Sources are further measures to follow beside the built-in ones, such
@@ -203,7 +204,7 @@ func (o Options) withDefaults() (Options, error) {
 		}
 	}
 	duration("Hold", &o.Hold, time.Second)
-	duration("Calm", &o.Calm, 25*time.Millisecond)
+	duration("Calm", &o.Calm, 100*time.Millisecond)
 	duration("Busy", &o.Busy, 10*time.Millisecond)
 	duration("ReclaimEvery", &o.ReclaimEvery, 250*time.Millisecond)
 	if o.Busy > o.Calm {
