@@ -45,11 +45,10 @@ type AcceptOptions struct {
 // ErrHandshake. It does not wait for messages: the handler should return, so
 // that the memory of the HTTP request is freed.
 func (h *Hub) Accept(w http.ResponseWriter, r *http.Request, o AcceptOptions) (*Peer, error) {
-	end := sync.OnceFunc(func() {
-		if o.OnSocketEnd != nil {
-			o.OnSocketEnd()
-		}
-	})
+	end := o.OnSocketEnd
+	if end == nil {
+		end = func() {}
+	}
 	if !h.allowed(r) {
 		h.stats.refusedOrigin.Add(1)
 		http.Error(w, "origin not allowed", http.StatusForbidden)
@@ -85,7 +84,7 @@ func (h *Hub) Accept(w http.ResponseWriter, r *http.Request, o AcceptOptions) (*
 		abandon()
 		return nil, fmt.Errorf("%w: %w", ErrHandshake, err)
 	}
-	s.onEnd = end
+	s.onEnd = o.OnSocketEnd
 	var turn uint32
 	if !fresh {
 		var ok bool

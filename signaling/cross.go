@@ -48,6 +48,13 @@ func (h *Hub) publish(topic string, c crossing) bool {
 	return err == nil
 }
 
+// interest is a subscription to a user's topic.
+type interest struct {
+	ready chan struct{} // closed when sub or err is there
+	sub   Subscription
+	err   error
+}
+
 // listen has the messages for user arrive from the Bus. The first session of a
 // user on this hub subscribes, the others wait for it.
 func (h *Hub) listen(ctx context.Context, user string) error {
@@ -60,29 +67,29 @@ func (h *Hub) listen(ctx context.Context, user string) error {
 		h.mu.Unlock()
 		return ErrClosed
 	}
-	if u.ready != nil {
+	if u.bus != nil {
+		in := u.bus
 		h.mu.Unlock()
-		<-u.ready
-		return u.err
+		<-in.ready
+		return in.err
 	}
-	u.ready = make(chan struct{})
+	in := &interest{ready: make(chan struct{})}
+	u.bus = in
 	h.mu.Unlock()
 	ctx, cancel := context.WithTimeout(ctx, busTimeout)
 	defer cancel()
 	sub, err := h.opt.Bus.Subscribe(ctx, "user/"+user, Position{}, func(e Event) { h.heard(user, e) })
 	h.mu.Lock()
-	u.err = err
+	in.err = err
 	here := h.users[user] == u
 	if err != nil {
 		h.stats.busErrors.Add(1)
-		if here {
-			h.users[user] = &userPeers{peers: u.peers} // the next one tries again
-		}
+		u.bus = nil // the next one tries again
 	} else if here {
-		u.sub = sub
+		in.sub = sub
 	}
 	h.mu.Unlock()
-	close(u.ready)
+	close(in.ready)
 	if err == nil && !here {
 		sub.Close()
 	}

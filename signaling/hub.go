@@ -43,10 +43,7 @@ type Hub struct {
 // userPeers are the sessions of one user on this hub.
 type userPeers struct {
 	peers []*Peer
-	// with a Bus:
-	sub   Subscription
-	ready chan struct{} // closed when the subscription is there, or err is
-	err   error
+	bus   *interest // with a Bus
 }
 
 // peerBytes is what a session is counted for with the Account: the peer, its
@@ -227,8 +224,8 @@ func (h *Hub) remove(p *Peer, info CloseInfo) {
 		}
 		if len(u.peers) == 0 {
 			delete(h.users, p.user)
-			if u.sub != nil {
-				h.running.Go(u.sub.Close)
+			if u.bus != nil && u.bus.sub != nil {
+				h.running.Go(u.bus.sub.Close)
 			}
 		}
 	}
