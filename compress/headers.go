@@ -103,7 +103,7 @@ type valueArena struct{ free []string }
 
 func (a *valueArena) set(h http.Header, key, value string) {
 	if len(a.free) == 0 {
-		a.free = make([]string, 48)
+		a.free = make([]string, 32)
 	}
 	a.free[0] = value
 	h[key] = a.free[:1:1]

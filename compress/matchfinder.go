@@ -62,7 +62,7 @@ func (m *matchFinder) matches(dst []command, start, end int) []command {
 		}
 		// A better one may start at the next byte.
 		for range 3 {
-			if s+1 >= limit || best.length >= 48 {
+			if s+1 >= limit || best.length >= 24 {
 				break
 			}
 			next := m.best(buf, s+1, repeat)

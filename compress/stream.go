@@ -1,6 +1,7 @@
 package compress
 
 import (
+	"cmp"
 	"encoding/binary"
 	"hash/crc32"
 	"math/rand/v2"
@@ -16,7 +17,8 @@ type stream struct {
 	crc     uint32
 	size    uint32
 	brotli  brotliState
-	pad     int // bytes of padding to add at the end
+	pad     int  // bytes of padding to add at the end
+	lgwin   uint // the window of a brotli stream; 0: streamWindow
 }
 
 // historyBytes is how much of the plain body a stream keeps to copy from.
@@ -54,7 +56,7 @@ func (e *engine) block(dst []byte, s *stream, buf []byte, start int) []byte {
 	case brCoding:
 		w := bitWriter{out: dst}
 		if !s.started {
-			s.brotli.header(&w, streamWindow)
+			s.brotli.header(&w, cmp.Or(s.lgwin, streamWindow))
 		}
 		e.brotli.encode(&w, &s.brotli, buf, start, 0)
 		metadata(&w, nil)
@@ -82,7 +84,7 @@ func (e *engine) block(dst []byte, s *stream, buf []byte, start int) []byte {
 const statelessBytes = 4 << 10
 
 // streamWindow lets a block of the largest size reach all of its history.
-const streamWindow = 21
+const streamWindow uint = 21
 
 // stored appends body uncompressed but well formed: what a stream that has
 // begun sends when no engine is free.
@@ -102,7 +104,7 @@ func (s *stream) stored(dst, body []byte) []byte {
 	case brCoding:
 		w := bitWriter{out: dst}
 		if !s.started {
-			s.brotli.header(&w, streamWindow)
+			s.brotli.header(&w, cmp.Or(s.lgwin, streamWindow))
 		}
 		storedBlocks(&w, body)
 		metadata(&w, nil)

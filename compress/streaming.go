@@ -14,6 +14,7 @@ func (rw *response) startStream() error {
 		}
 	}
 	rw.stream.coding = rw.want
+	rw.stream.lgwin = window(rw.c.opts.BlockBytes)
 	rw.stream.pad = randomPad(rw.c.opts.Padding)
 	rw.dict.clear()
 	rw.announce(rw.want, -1)
