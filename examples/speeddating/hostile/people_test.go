@@ -229,7 +229,7 @@ type prober struct {
 func (p *prober) run(ctx context.Context, s *server) {
 	clients := [2]*http.Client{
 		{Timeout: 5 * time.Second, Transport: &http.Transport{DisableKeepAlives: true}},
-		{Timeout: 5 * time.Second, Transport: &http.Transport{}},
+		{Timeout: 5 * time.Second, Transport: &http.Transport{MaxConnsPerHost: 1}},
 	}
 	var wg sync.WaitGroup
 	defer wg.Wait()
