@@ -85,11 +85,12 @@ func TestBrowsersTalk(t *testing.T) {
 // into it. A bot likes to talk for minutes, so here the person ends it.
 func TestBrowserAndBot(t *testing.T) {
 	t.Parallel()
-	a := startApp(t, func(c *config) { c.rules.CallCounts = time.Second }) // it is over soon
+	a := startApp(t)
+	const seconds = 45
 	ctx, sendHome := context.WithCancel(t.Context())
 	crowd := make(chan error, 1)
 	go func() {
-		crowd <- bots.Run(ctx, bots.Options{BaseURL: a.URL(), N: 2, Busy: -1, Patience: time.Hour, Hesitation: 100 * time.Millisecond})
+		crowd <- bots.Run(ctx, bots.Options{BaseURL: a.URL(), N: 2, Busy: -1, Patience: time.Hour, Hesitation: 300 * time.Millisecond, Wish: seconds * time.Second})
 	}()
 	defer func() {
 		sendHome()
@@ -100,8 +101,9 @@ func TestBrowserAndBot(t *testing.T) {
 	ada.signUp()
 	ada.until(`document.querySelectorAll('.person button:enabled').length === 2`)
 	name := ada.text(".person h2")
-	ada.invite(name, 60)
+	ada.invite(name, seconds)
 	ada.screen("call")
+	began := time.Now()
 	ada.moving()
 	ada.chat("Hello!")
 	ada.reads("Hello!", true)
@@ -111,9 +113,9 @@ func TestBrowserAndBot(t *testing.T) {
 	ada.screen("call")
 	ada.reads("Hello!", true)
 	ada.moving()
-	ada.click("#hangup")
-	ada.screen("after")
-	require.Contains(t, ada.text("#after-text"), "You ended the conversation.")
+	ada.within(seconds*time.Second+patience, `document.querySelector('[data-screen=after]').checkVisibility()`)
+	require.GreaterOrEqual(t, time.Since(began), (seconds-2)*time.Second)
+	require.Contains(t, ada.text("#after-text"), "Your time was up.")
 	calls := ada.history()
 	require.Len(t, calls, 1)
 	require.GreaterOrEqual(t, len(calls[0].Chat), 2)

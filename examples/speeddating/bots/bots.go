@@ -46,6 +46,9 @@ type Options struct {
 	// Hesitation is about how long a bot takes for everything it does: to
 	// answer an invitation, to write a line. Default 1.5 s.
 	Hesitation time.Duration
+	// Wish is how long a call every bot asks for, in whole seconds. Default
+	// three to seven minutes, chosen anew each time.
+	Wish time.Duration
 }
 
 func (o Options) withDefaults() (Options, error) {
@@ -74,6 +77,7 @@ func (o Options) withDefaults() (Options, error) {
 	def("Patience", &o.Patience, 20*time.Second)
 	def("Manners", &o.Manners, 90*time.Second)
 	def("Hesitation", &o.Hesitation, 1500*time.Millisecond)
+	def("Wish", &o.Wish, 0)
 	return o, errors.Join(errs...)
 }
 

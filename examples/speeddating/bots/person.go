@@ -388,7 +388,7 @@ func (p *person) invite(id string) {
 	}
 	p.inviting = id
 	p.crowd.setFree(p, false)
-	data := map[string]any{"toUserId": id, "requestedSeconds": 120 + 30*p.rnd.IntN(7)}
+	data := map[string]any{"toUserId": id, "requestedSeconds": p.wish()}
 	p.ask("call:invite", data, func(_ json.RawMessage, code string) {
 		if code == "" {
 			return // accepted, declined or expired follows
@@ -410,6 +410,14 @@ func (p *person) invited(m sigclient.Message) {
 	p.acceptSoon(in.InviteID)
 }
 
+// wish is the length of a call that p asks for, in seconds.
+func (p *person) wish() int {
+	if wish := p.crowd.opt.Wish; wish > 0 {
+		return int(wish / time.Second)
+	}
+	return 180 + 30*p.rnd.IntN(9)
+}
+
 func (p *person) acceptSoon(invite string) {
 	p.notified = invite
 	p.crowd.setFree(p, false)
@@ -417,7 +425,7 @@ func (p *person) acceptSoon(invite string) {
 		if p.notified != invite || p.call != nil {
 			return
 		}
-		data := map[string]any{"inviteId": invite, "requestedSeconds": 180 + 60*p.rnd.IntN(5)}
+		data := map[string]any{"inviteId": invite, "requestedSeconds": p.wish()}
 		p.ask("call:accept", data, func(_ json.RawMessage, code string) {
 			if code != "" && p.notified == invite {
 				p.notified = ""
