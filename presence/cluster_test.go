@@ -247,3 +247,32 @@ func TestDrain(t *testing.T) {
 		require.Equal(t, []int{2, 2}, []int{leases, entries}, "the dead are reaped")
 	})
 }
+
+// While the store is away people come and go, and what waits for it does not
+// grow with them.
+func TestLongOutage(t *testing.T) {
+	bubble(t, func(t *testing.T, wait func(time.Duration)) {
+		chaos := presencetest.NewChaos(presence.NewMemoryStore(), 1, time.Second)
+		a, b := member(t, chaos, "a"), member(t, chaos, "b")
+		s := watch(t, b, "queue", presence.WatchOptions{})
+		inTopic(t, a, "queue", "ann", "art")
+		wait(check)
+		chaos.Cut("a", true)
+		for i := range 1000 {
+			u := fmt.Sprint("user", i)
+			inTopic(t, a, "queue", u)
+			wait(time.Second)
+			if i%2 == 0 {
+				a.Leave("queue", u)
+			}
+			a.Disconnect(u, "tab", true)
+		}
+		a.Leave("queue", "art")
+		inTopic(t, a, "queue", "bea")
+		require.LessOrEqual(t, a.Stats().Cluster.Waiting, 20)
+		chaos.Cut("a", false)
+		wait(check)
+		require.ElementsMatch(t, []string{"ann", "bea"}, strings.Fields(s.users()))
+		require.Zero(t, a.Stats().Cluster.Waiting)
+	})
+}

@@ -61,8 +61,8 @@
 // # Memory
 //
 // Bounded by MaxUsers, MaxSockets, MaxTopics, MaxWatchers, MaxMeta and the
-// bounds per user. One user with one socket in one topic costs about 350 bytes
-// and its ids and metadata, a watcher 300 bytes, and 24 more for each member
+// bounds per user. One user with one socket in one topic costs about 300 bytes
+// beside his ids and metadata, a watcher 150 bytes, and 24 more for each member
 // in his window if he sees another one than the rest. The budget test prints
 // what it measures. With Options.Account everything is reserved before it is
 // kept, and a call that cannot be paid for is refused. Leaving costs nothing

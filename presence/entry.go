@@ -13,6 +13,8 @@ type entry struct {
 	by           *incarnation
 	meta         []byte
 	at           uint64 // offset of the change that made it; unsynced: the store does not have it yet
+	tag          uint64 // of this node: the Put that says it
+	sent         bool   // of this node: the store may have it, or an earlier one
 }
 
 func (e *entry) node() *link[*entry] { return &e.link }

@@ -110,7 +110,7 @@ func (sh *shelf) change(op Op, incarnation string) bool {
 	e := Event{Kind: op.Kind, Topic: op.Topic, Pos: Position{sh.epoch, sh.offset + 1}, User: op.User, Incarnation: incarnation}
 	switch op.Kind {
 	case Put:
-		e.Meta = slices.Clone(op.Meta)
+		e.Meta, e.Tag = slices.Clone(op.Meta), op.Tag
 		sh.entries[own] = e
 	case Drop:
 		if _, ok := sh.entries[own]; !ok {

@@ -1,7 +1,6 @@
 package presence
 
 import (
-	"bytes"
 	"slices"
 )
 
@@ -22,6 +21,7 @@ const maxEarly = 128
 // from the member when it is sent: however often it changes meanwhile, it is
 // one. A Leave is never forgotten for a Put that follows.
 type outOp struct {
+	told  bool // the Store may have an entry
 	leave bool
 	seen  Position // of the Leave
 	gen   uint64
@@ -120,16 +120,15 @@ func (r *replicator) remotePut(tp *topic, e Event, now int64) {
 	t := r.t
 	if e.Incarnation == r.self.name {
 		m := t.find(tp.name, e.User)
+		_, waits := tp.replica.out[e.User]
 		switch {
 		case m == nil || !m.joined:
 			r.send(tp, e.User, Drop) // left meanwhile, or a ghost of ours
-		default:
-			if x := m.entryBy(r.self); bytes.Equal(x.meta, e.Meta) {
-				x.at = e.Pos.Offset
-				t.decide(m, now)
-			} else {
-				r.send(tp, e.User, Put)
-			}
+		case m.entryBy(r.self).tag == e.Tag:
+			m.entryBy(r.self).at = e.Pos.Offset
+			t.decide(m, now)
+		case !waits:
+			r.say(m.entryBy(r.self))
 		}
 		return
 	}
@@ -177,8 +176,7 @@ func (r *replicator) replace(tp *topic, u Update, now int64) {
 				}
 			case x.by == r.self && !named[entryKey{m.user.id, x.by.name}]:
 				if lost || x.at == unsynced {
-					x.at = unsynced
-					r.send(tp, m.user.id, Put)
+					r.say(x)
 				} else { // another node made the user leave
 					m.joined = false
 					tp.joined--

@@ -24,7 +24,6 @@ type Cluster struct {
 	Fenced  uint64 // leases lost
 	Deaths  uint64 // incarnations of other nodes that died
 	Errors  uint64 // calls to the Store that failed
-	Lost    uint64 // changes given up because too many waited
 }
 
 // replicator keeps the topics of this node and the Store the same. Two
@@ -47,6 +46,7 @@ type replicator struct {
 	toRead   map[*topic]bool
 	toSend   map[*topic]bool
 	left     []string // topics to unsubscribe from
+	renewed  int64    // of the last renewal that succeeded; only keep looks
 	gen      uint64
 	waiting  int
 	reap     bool
@@ -96,39 +96,53 @@ func (r *replicator) add(tp *topic) {
 
 // put notes that m is a member by this node's word.
 func (r *replicator) put(m *member, meta []byte) {
-	r.t.setEntry(m, r.self, meta, unsynced)
-	r.send(m.topic, m.user.id, Put)
+	r.say(r.t.setEntry(m, r.self, meta, unsynced))
 }
 
-// drop takes this node's word back; everywhere also that of others.
+// say has an entry of this node told to the Store.
+func (r *replicator) say(e *entry) {
+	r.send(e.m.topic, e.m.user.id, Put)
+	e.at, e.tag = unsynced, r.gen
+}
+
+// drop takes this node's word back; everywhere also that of others. What the
+// Store was never told needs no taking back, so that what waits while it is
+// away is bounded by who was here then and who is here now. Nothing is
+// lost if that was wrong: the echo of a Put is answered with a Drop.
 func (r *replicator) drop(m *member, everywhere bool) {
+	tp, user := m.topic, m.user.id
+	o, waits := tp.replica.out[user]
 	for e := m.entries; e != nil; {
 		next := e.next
 		if e.by == r.self || everywhere {
+			o.told = o.told || e.sent || e.by != r.self
 			r.t.removeEntry(e)
 		}
 		e = next
 	}
-	kind := Drop
-	if everywhere {
-		kind = Leave
+	switch {
+	case waits && !o.told && !o.leave:
+		r.unsend(tp, user, o.gen)
+		return
+	case everywhere:
+		r.send(tp, user, Leave)
+	default:
+		r.send(tp, user, Drop)
 	}
-	r.send(m.topic, m.user.id, kind)
+	x := tp.replica.out[user]
+	x.told = o.told
+	tp.replica.out[user] = x
 }
 
 func (r *replicator) send(tp *topic, user string, kind OpKind) {
 	rp := tp.replica
-	if _, ok := rp.out[user]; !ok {
-		if r.waiting >= r.t.opts.MaxUsers {
-			r.stats.Lost++
-			return
-		}
+	o, waits := rp.out[user]
+	if !waits {
 		r.waiting++
 	}
 	if rp.out == nil {
 		rp.out = make(map[string]outOp)
 	}
-	o := rp.out[user]
 	if kind == Leave {
 		o.leave, o.seen = true, rp.pos
 	}
@@ -218,7 +232,9 @@ func (r *replicator) renew(timeout time.Duration) {
 	var err error
 	if s != nil {
 		alive, err = s.Renew(ctx)
-		if errors.Is(err, ErrFenced) {
+		// Without an answer for a Lease it has run out, and nothing more is tried
+		// in its name. Should the Store think otherwise, Open ends it.
+		if errors.Is(err, ErrFenced) || err != nil && t.now() > r.renewed+int64(t.opts.Lease) {
 			t.log.Warn("presence: lease lost", "incarnation", s.Incarnation())
 			t.mu.Lock()
 			r.session = nil
@@ -237,6 +253,7 @@ func (r *replicator) renew(timeout time.Duration) {
 		r.fault("renew", err)
 		return
 	}
+	r.renewed = t.now()
 	r.census(alive, number)
 }
 
@@ -256,8 +273,8 @@ func (r *replicator) begin(s Session) {
 			}
 		}
 		for e := r.self.entries.head; e != nil; e = e.link.next {
-			e.at = unsynced
-			r.send(e.m.topic, e.m.user.id, Put)
+			e.sent = false
+			r.say(e)
 		}
 		for _, tp := range t.topics {
 			tp.replica.subscribed = false

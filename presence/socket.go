@@ -30,7 +30,7 @@ func (t *Tracker) Connect(user, socket string, meta []byte) error {
 }
 
 // ConnectTTL is Connect for a source that cannot say goodbye: without a
-// Heartbeat within ttl the socket counts as lost. 0 means for ever.
+// Heartbeat within ttl the socket counts as lost. 0 or less means for ever.
 func (t *Tracker) ConnectTTL(user, socketID string, meta []byte, ttl time.Duration) error {
 	if err := t.checkSizes(meta, user, socketID); err != nil {
 		return err

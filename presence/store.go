@@ -87,6 +87,7 @@ type Op struct {
 	Topic string
 	User  string
 	Meta  []byte   // Put
+	Tag   uint64   // Put: the Event has the same, so that a node knows its own
 	Seen  Position // Leave: up to where this node knew the topic; nothing if of another epoch
 }
 
@@ -98,6 +99,7 @@ type Event struct {
 	User        string
 	Incarnation string // whose entry it was; of a Leave, who asked
 	Meta        []byte // Put
+	Tag         uint64 // Put: of the Op
 	Seen        uint64 // Leave: entries made after this offset stay, but for the asker's own
 }
 

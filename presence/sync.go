@@ -176,7 +176,9 @@ func (r *replicator) collect() (ops []Op, sent []sentOp) {
 			}
 			op := Op{Kind: Drop, Topic: tp.name, User: user}
 			if m := t.find(tp.name, user); m != nil && m.joined {
-				op.Kind, op.Meta = Put, m.entryBy(r.self).meta
+				e := m.entryBy(r.self)
+				e.sent = true
+				op.Kind, op.Meta, op.Tag = Put, e.meta, e.tag
 			} else if o.leave {
 				continue
 			}

@@ -201,6 +201,11 @@ func testEvents(t *testing.T, s presence.Store) {
 		"1 bob 2 " + b.Incarnation(), "3 bob  " + b.Incarnation(),
 	}, kinds)
 	require.Equal(t, seen.Offset, got[3].Seen)
+	tagged := put("queue", "tim", "")
+	tagged.Tag = 1<<63 + 7
+	a.apply(tagged)
+	require.Equal(t, tagged.Tag, b.heard(5)[4].Tag)
+	require.Equal(t, tagged.Tag, b.read("queue", presence.Position{}).Events[0].Tag)
 	if start.Epoch == got[0].Pos.Epoch {
 		require.Equal(t, start.Offset+1, got[0].Pos.Offset)
 	}
