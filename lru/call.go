@@ -188,18 +188,33 @@ func (c *Cache[K, V]) run(cl *call[K, V]) {
 	returned = true
 }
 
+// finish wakes the waiters whatever the callbacks do that keep runs.
 func (c *Cache[K, V]) finish(cl *call[K, V]) {
+	defer func() {
+		c.loads.mu.Lock()
+		delete(c.loads.calls, cl)
+		c.loads.mu.Unlock()
+		if cl.slot {
+			<-c.loads.slots
+		}
+		close(cl.done)
+	}()
 	cl.cancel(nil)
-	for _, w := range cl.watches {
-		c.keep(cl, w)
+	c.keepAll(cl, cl.watches)
+}
+
+// keepAll goes on with the others if a callback exits the goroutine.
+func (c *Cache[K, V]) keepAll(cl *call[K, V], watches []*watch[K, V]) {
+	next := 0
+	defer func() {
+		if next < len(watches) {
+			c.keepAll(cl, watches[next:])
+		}
+	}()
+	for next < len(watches) {
+		next++
+		c.keep(cl, watches[next-1])
 	}
-	c.loads.mu.Lock()
-	delete(c.loads.calls, cl)
-	c.loads.mu.Unlock()
-	if cl.slot {
-		<-c.loads.slots
-	}
-	close(cl.done)
 }
 
 // keep stores what was loaded for w, unless it is out of date. The panic of a

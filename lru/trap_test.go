@@ -145,6 +145,16 @@ func TestCallbackThatExits(t *testing.T) {
 	require.NoError(t, c.Check())
 	wg.Go(func() { c.Purge() })
 	wg.Wait()
+
+	// The callback of a load runs on the loader's goroutine.
+	c.Set(1, 1)
+	got, err := c.GetOrLoadMany(t.Context(), []int{3, 4, 5}, func(_ context.Context, keys []int) (map[int]int, error) {
+		return map[int]int{3: 3, 4: 4, 5: 5}, nil
+	})
+	require.NoError(t, err)
+	require.Len(t, got, 3)
+	require.NoError(t, c.Check())
+	require.Zero(t, c.Stats().Loading)
 }
 
 func TestPanickingSize(t *testing.T) {
