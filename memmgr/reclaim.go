@@ -51,9 +51,9 @@ type Reclaimer struct {
 
 // ReclaimerStats is what a reclaimer has done.
 type ReclaimerStats struct {
-	Name      string
-	At        Level
-	Cost      int
+	Name      string        // as in Reclaimer
+	At        Level         // as in Reclaimer
+	Cost      int           // as in Reclaimer
 	Calls     uint64        // calls begun
 	Freed     int64         // bytes, by its own account
 	LastFreed int64         // bytes of the last call that returned
@@ -63,7 +63,7 @@ type ReclaimerStats struct {
 	Timeouts  uint64        // calls that were left behind
 	Skipped   uint64        // rounds that passed it because a call still hung
 	Hanging   bool          // whether one hangs now
-	LastError string
+	LastError string        // the newest error; "" if there was none
 }
 
 type reclaimer struct {

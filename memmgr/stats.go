@@ -4,7 +4,7 @@ import "time"
 
 // Stats is a snapshot of everything the Manager knows.
 type Stats struct {
-	Level    Level
+	Level    Level                 // of the last sample
 	Since    time.Time             // when the level began
 	InLevel  [levels]time.Duration // time spent in each level
 	Changes  uint64                // of the level
@@ -30,14 +30,14 @@ type Stats struct {
 
 // SourceStats is the last reading of one source.
 type SourceStats struct {
-	Name       string
-	Used, Full int64
-	Ratio      float64
+	Name       string  // one of the Source constants, or of Options.Sources
+	Used, Full int64   // bytes, or the unit of an own source
+	Ratio      float64 // Used / Full
 }
 
 // AccountStats is the state of one account.
 type AccountStats struct {
-	Name                 string
+	Name                 string // as in AccountOptions
 	Used, Peak, Min, Max int64  // bytes; Peak as the sampler saw it
 	RefusedBudget        uint64 // refusals because the shared rest was used up
 	RefusedMax           uint64 // because of Max

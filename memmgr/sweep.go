@@ -48,12 +48,12 @@ func (r *SweepResult) add(o SweepResult) {
 
 // SweepStats is what a sweep has done.
 type SweepStats struct {
-	Name      string
-	Running   bool
-	Runs      uint64      // runs that ended
-	Errors    uint64      // of them with an error or a panic
-	Total     SweepResult // of all runs
-	LastRun   SweepResult
+	Name      string        // as in Sweep
+	Running   bool          // whether a run is under way
+	Runs      uint64        // runs that ended
+	Errors    uint64        // of them with an error or a panic
+	Total     SweepResult   // of all runs
+	LastRun   SweepResult   // of the last run
 	Last      time.Time     // when the last run began
 	Took      time.Duration // how long it took
 	LastError string        // of the last run; "" if it went well
