@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"compress/flate"
 	"fmt"
+	"io"
 	"net"
 	"net/http"
 	"net/http/httptest"
@@ -29,15 +30,21 @@ func rawSend(t *testing.T, conn net.Conn, first byte, payload []byte) {
 	require.NoError(t, err)
 }
 
-// bomb returns a compressed message that inflates to n bytes.
+// bomb returns a compressed message that inflates to n MiB. What deflates a MiB
+// of the same letter may be repeated as it is.
 func bomb(n int) []byte {
 	var b bytes.Buffer
 	w, _ := flate.NewWriter(&b, 9)
-	w.Write([]byte(`{"type":"x","data":"`))
-	w.Write(bytes.Repeat([]byte("a"), n))
-	w.Write([]byte(`"}`))
-	w.Flush()
-	return bytes.TrimSuffix(b.Bytes(), []byte{0, 0, 0xff, 0xff})
+	part := func(p []byte) []byte {
+		b.Reset()
+		w.Write(p)
+		w.Flush()
+		return bytes.Clone(b.Bytes())
+	}
+	out := part([]byte(`{"type":"x","data":"`))
+	out = append(out, bytes.Repeat(part(bytes.Repeat([]byte("a"), 1<<20)), n)...)
+	out = append(out, part([]byte(`"}`))...)
+	return bytes.TrimSuffix(out, []byte{0, 0, 0xff, 0xff})
 }
 
 func TestRulesAndTheirCloseCodes(t *testing.T) {
@@ -61,7 +68,7 @@ func TestRulesAndTheirCloseCodes(t *testing.T) {
 		"announced too large": {func(c *client) {
 			c.ws.NetConn().Write([]byte{finBit | opText, 0xff, 0x7f, 255, 255, 255, 255, 255, 255, 255, 0, 0, 0, 0})
 		}, 1009},
-		"deflate bomb":       {raw(finBit|rsv1Bit|opText, bomb(32<<20)), 1009},
+		"deflate bomb":       {raw(finBit|rsv1Bit|opText, bomb(32)), 1009},
 		"corrupt deflate":    {raw(finBit|rsv1Bit|opText, []byte{0xff, 0xff, 0xff}), 1007},
 		"reserved opcode":    {raw(finBit|3, nil), 1002},
 		"reserved bit":       {raw(finBit|1<<5|opText, []byte(`{"type":"x"}`)), 1002},
@@ -82,6 +89,11 @@ func TestRulesAndTheirCloseCodes(t *testing.T) {
 		}, 1008},
 		"normal": {func(c *client) { c.ws.WriteMessage(websocket.CloseMessage, websocket.FormatCloseMessage(1000, "")) }, 1000},
 	}
+	packed := bomb(32)
+	require.Less(t, len(packed), 64<<10)
+	inflated, err := io.ReadAll(flate.NewReader(io.MultiReader(bytes.NewReader(packed), strings.NewReader("\x00\x00\xff\xff\x01\x00\x00\xff\xff"))))
+	require.NoError(t, err)
+	require.Greater(t, len(inflated), 32<<20)
 	both(t, func(t *testing.T, portable bool) {
 		s := serve(t, func(o *Options) {
 			o.Portable, o.Compress, o.Rate, o.Burst, o.ResumeFor, o.TotalQueueBytes = portable, true, 1, 10, -1, 1<<20

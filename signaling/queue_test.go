@@ -225,7 +225,7 @@ func TestAccountIsGivenBackExactly(t *testing.T) {
 // more than anyone may queue.
 func TestSlowReaders(t *testing.T) {
 	both(t, func(t *testing.T, portable bool) {
-		messages := 800
+		messages := 400
 		if os.Getenv("PLIMSOLL_LONG") != "" {
 			messages = 20000
 		}

@@ -218,7 +218,11 @@ func TestDescriptions(t *testing.T) {
 // room, with offers at random times and deliveries in random order between the
 // two directions: it must always settle.
 func TestGlareModel(t *testing.T) {
-	for round := range 500 {
+	rounds := 200
+	if os.Getenv("PLIMSOLL_LONG") != "" {
+		rounds = 10_000
+	}
+	for round := range rounds {
 		h, r, ann, bob := pair(t, RoomOptions{Initiator: []string{"ann", "bob"}[round%2]})
 		sides := map[*Peer]*negotiator{ann: {polite: r.Polite("ann", "bob"), state: "stable"}, bob: {polite: r.Polite("bob", "ann"), state: "stable"}}
 		require.NotEqual(t, sides[ann].polite, sides[bob].polite)
