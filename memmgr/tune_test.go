@@ -41,10 +41,10 @@ func TestTune(t *testing.T) {
 		wantGOGC  int
 		corrected bool
 	}{
-		{"nothing set", math.MaxInt64, 100, TuneOptions{}, 1857237811, 100, false},
-		{"above the cgroup", 4 << 30, 100, TuneOptions{}, 1857237811, 100, true},
+		{"nothing set", math.MaxInt64, 100, TuneOptions{}, 1853043507, 100, false},
+		{"above the cgroup", 4 << 30, 100, TuneOptions{}, 1853043507, 100, true},
 		{"below the cgroup", 1 << 30, 150, TuneOptions{}, 1 << 30, 150, false},
-		{"no collector but the limit", math.MaxInt64, -1, TuneOptions{}, 1857237811, 100, false},
+		{"no collector but the limit", math.MaxInt64, -1, TuneOptions{}, 1853043507, 100, false},
 		{"sockets aside", math.MaxInt64, 100, TuneOptions{Outside: 512 << 20, GOGC: 50}, 1932735283 - 512<<20, 50, false},
 		{"named", math.MaxInt64, 100, TuneOptions{Limit: 1 << 30, Ratio: 0.5, Outside: -1}, 512 << 20, 100, false},
 	} {
