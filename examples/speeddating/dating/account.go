@@ -96,7 +96,7 @@ func (p *Platform) Link(ctx context.Context, s Session, email, password string) 
 	}
 	p.sessions.Set(fresh.Hash, fresh)
 	p.forget(s.User)
-	e := endedSessions{User: s.User, Hashes: []TokenHash{s.Hash}, Now: &fresh.Hash}
+	e := endedSessions{User: s.User, Hashes: []TokenHash{s.Hash}, Now: &fresh}
 	p.endSessions(e)
 	p.broadcast(message{Sessions: &e})
 	return c, nil
@@ -179,7 +179,7 @@ type endedSessions struct {
 	User   UserID
 	Hashes []TokenHash
 	Reason string
-	Now    *TokenHash
+	Now    *Session
 }
 
 // endSessions does so on this node: from here on the tokens are refused.
@@ -196,7 +196,7 @@ func (p *Platform) endSessions(e endedSessions) {
 			switch {
 			case s.session != h:
 			case e.Now != nil:
-				s.session = *e.Now
+				s.session, s.expires = e.Now.Hash, e.Now.ExpiresAt
 			default:
 				events = append(events, Event{To: who.id, Socket: s.id, Kind: SessionInvalidatedKind, Data: &Invalidated{Reason: e.Reason}})
 			}

@@ -160,7 +160,7 @@ type Review struct {
 	Reason string `json:"reason"`
 }
 
-// Invalidated is the data of session:invalidated: login, logout.
+// Invalidated is the data of session:invalidated: login, logout or expired.
 type Invalidated struct {
 	Reason string `json:"reason"`
 }

@@ -90,14 +90,15 @@ func (m *model) note(format string, args ...any) {
 func (m *model) trace() string {
 	lines := slices.Clone(m.did)
 	for _, p := range m.people {
-		line := fmt.Sprintf("%s free=%v wants=%v", p.id, p.free(), p.wants)
+		var line strings.Builder
+		line.WriteString(fmt.Sprintf("%s free=%v wants=%v", p.id, p.free(), p.wants))
 		for _, t := range p.tabs {
-			line += " " + t.node.Stats().Node
+			line.WriteString(" " + t.node.Stats().Node)
 		}
 		for _, s := range m.w.nodes {
-			line += fmt.Sprintf(" listed(%s)=%v", s.Stats().Node, s.tracker.Has("queue", string(p.id)))
+			line.WriteString(fmt.Sprintf(" listed(%s)=%v", s.Stats().Node, s.tracker.Has("queue", string(p.id))))
 		}
-		lines = append(lines, line)
+		lines = append(lines, line.String())
 	}
 	return strings.Join(lines, "\n")
 }

@@ -227,6 +227,7 @@ func TestSweeps(t *testing.T) {
 		require.Equal(t, map[string]dating.SweepResult{"cooldowns": {Deleted: 2}}, sweep())
 		time.Sleep(6 * 24 * time.Hour)
 		require.Equal(t, map[string]dating.SweepResult{"sessions": {Deleted: 2}, "history": {Archived: 2, Deleted: 2}}, sweep())
+		require.Equal(t, &dating.Invalidated{Reason: "expired"}, last[*dating.Invalidated](ann, dating.SessionInvalidatedKind))
 		require.Len(t, ann.calls(), 1, "archived reads like live")
 		require.Equal(t, start.RoomID, bob.calls()[0].RoomID)
 		require.Empty(t, sweep())

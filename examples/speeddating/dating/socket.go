@@ -35,6 +35,7 @@ type socket struct {
 	id      string
 	who     *person
 	session TokenHash
+	expires time.Time // the session
 	away    bool
 	watch   *watch
 }
@@ -164,7 +165,7 @@ func (p *Platform) addSocket(u *User, socketID string, s Session) (who *person, 
 			p.log.Warn("online is not shown", "err", err)
 		}
 	}
-	so := &socket{id: socketID, who: who, session: s.Hash}
+	so := &socket{id: socketID, who: who, session: s.Hash, expires: s.ExpiresAt}
 	who.sockets = append(who.sockets, so)
 	p.sockets[socketID] = so
 	return who, first, nil

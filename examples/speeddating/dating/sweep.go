@@ -29,7 +29,7 @@ func (p *Platform) Sweeps() []Sweep {
 		}
 	}
 	jobs := []Sweep{
-		{Name: "sessions", Run: rows(p.store.SweepSessions, 0)},
+		{Name: "sessions", Run: p.sweepSessions},
 		{Name: "cooldowns", Run: p.sweepCooldowns},
 		{Name: "invites", Run: p.sweepInvites},
 		{Name: "intros", Run: rows(p.store.SweepIntros, 0)},
@@ -59,6 +59,24 @@ func inBatches(ctx context.Context, f func(limit int) (int, error)) (total int, 
 		}
 	}
 	return total, ctx.Err()
+}
+
+// sweepSessions deletes those that are over, and has their sockets closed.
+func (p *Platform) sweepSessions(ctx context.Context) (SweepResult, error) {
+	t := now()
+	var over []endedSessions
+	p.mu.Lock()
+	for _, s := range p.sockets {
+		if !s.expires.After(t) {
+			over = append(over, endedSessions{User: s.who.id, Hashes: []TokenHash{s.session}, Reason: "expired"})
+		}
+	}
+	p.mu.Unlock()
+	for _, e := range over {
+		p.endSessions(e)
+	}
+	n, err := inBatches(ctx, func(limit int) (int, error) { return p.store.SweepSessions(ctx, t, limit) })
+	return SweepResult{Deleted: n}, err
 }
 
 // sweepCooldowns forgets those that are over, in the store and in memory.

@@ -284,7 +284,7 @@ func child(path string) {
 					AgreedSeconds: 60, StartedAt: now, EndsAt: now.Add(time.Minute)}
 				var errs []error
 				for _, id := range c.Members {
-					errs = append(errs, s.CreateGuest(ctx, dating.User{ID: id, Name: "P", Gender: "male"}, dating.Session{Hash: dating.TokenHash([]byte(fmt.Sprintf("%-32s", id))[:32]), User: id}, nil))
+					errs = append(errs, s.CreateGuest(ctx, dating.User{ID: id, Name: "P", Gender: "male"}, dating.Session{Hash: dating.TokenHash(fmt.Appendf(nil, "%-32s", id)[:32]), User: id}, nil))
 				}
 				errs = append(errs, s.StartCall(ctx, c))
 				fmt.Println("started", room)
