@@ -307,12 +307,6 @@ func (b *tab) closed() int {
 	}
 }
 
-func (b *tab) isOpen() bool {
-	b.mu.Lock()
-	defer b.mu.Unlock()
-	return b.end == nil
-}
-
 // raw sends a frame as it is.
 func (b *tab) raw(frame string) {
 	b.t.Helper()
