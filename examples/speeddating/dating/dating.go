@@ -5,8 +5,8 @@
 // Options.Deliver as events that are the platform's wire.
 //
 // Read in this order: this file, platform.go (one Platform is one node),
-// socket.go (a person comes and goes), queue.go, invite.go, call.go, chat.go,
-// end.go; then outbox.go and cluster.go for how an event finds its person on
+// socket.go (a person comes and goes), queue.go, invite.go, answer.go, call.go,
+// chat.go, end.go; then outbox.go and cluster.go for how an event finds its person on
 // any node.
 //
 // # Memory
