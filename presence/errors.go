@@ -34,6 +34,7 @@ type LimitError struct {
 	Max  int
 }
 
+// Error names the bound and its value.
 func (e *LimitError) Error() string {
 	return fmt.Sprintf("presence: too many %s: the limit is %d", e.What, e.Max)
 }

@@ -23,8 +23,8 @@ type Stats struct {
 	Behind    uint64 // watchers that asked for a resync
 	Panics    uint64 // Deliver functions that panicked; their watchers were closed
 
-	Refused Refused
-	Cluster Cluster
+	Refused Refused // calls that a bound refused, by the bound
+	Cluster Cluster // what a Store adds; empty without one
 }
 
 // Refused counts the calls that a bound refused.
