@@ -83,12 +83,9 @@ func TestDictionarySaves(t *testing.T) {
 		people[3+i*6] = strings.Replace(people[3+i*6], `:"2026-11-23T05:`+fmt.Sprint(i%6), `:"2026-11-23T05:`, 1)
 	}
 	now := []byte(strings.Join(people, "},{"))
-	body := old
 	c := newTest(t, func(o *Options) { o.DictionaryBytes = 1 << 20 })
-	h := c.Dictionary("/*", sends(nil))
 	for _, accept := range []string{"dcz, zstd, br", "dcb, br"} {
-		body = old
-		h = c.Dictionary("/*", sends(body))
+		h := c.Dictionary("/*", sends(old))
 		fetch(h, "/", "Accept-Encoding: "+accept)
 		h = c.Dictionary("/*", sends(now))
 		sum := sha256.Sum256(old)
