@@ -168,7 +168,7 @@ func (c *column) appendValue(dst []byte, row reflect.Value) ([]byte, error) {
 	switch c.kind {
 	case reflect.String:
 		s := v.String()
-		if c.prefix+c.suffix == "" {
+		if len(c.prefix)+len(c.suffix) == 0 {
 			return appendString(dst, s), nil
 		}
 		if len(s) < len(c.prefix)+len(c.suffix) || !strings.HasPrefix(s, c.prefix) || !strings.HasSuffix(s, c.suffix) {
