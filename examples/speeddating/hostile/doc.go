@@ -14,7 +14,8 @@
 // there are at a time. Where they are more than the listener accepts, new
 // connections are reset, and those of probes among them.
 //
-// The server must not be killed nor pass 92 % of the limit, /healthz must
+// The server must not be killed nor pass 92 % of the limit (page cache not
+// counted, but printed), /healthz must
 // answer throughout (on each kept connection; where probes have no listener of
 // their own, flag -probe-addr, new connections may be reset while the attackers
 // hold all that are accepted, but not three times in a row), the call must keep its chat and its signaling, and 5 s

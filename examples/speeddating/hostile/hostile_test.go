@@ -99,7 +99,9 @@ func hostile(t *testing.T, exe string, limit int64, length time.Duration) {
 		}
 	}
 	check(v.OOMKills == 0, "oom_kill %d", v.OOMKills)
-	check(v.Peak <= limit*92/100, "peak %d of %d bytes", v.Peak, limit)
+	// Page cache is no need of the server's: what it writes fills that up to
+	// any limit in time, and the kernel drops it before it kills.
+	check(v.PeakPinned <= limit*92/100, "peak %d of %d bytes, page cache not counted", v.PeakPinned, limit)
 	// Without a listener of their own, new connections of probes compete with
 	// the attackers' for what is accepted. Three failures in a row are what
 	// orchestrators call dead by default.
