@@ -96,7 +96,7 @@ func TestFanOut(t *testing.T) {
 			var got, size, encoded, card int
 			encode := func(d *presence.Diff) []byte {
 				encoded++
-				b := []byte(fmt.Sprintf(`{"type":"queue:update","data":{"total":%d,"cards":[`, d.Count))
+				b := fmt.Appendf(nil, `{"type":"queue:update","data":{"total":%d,"cards":[`, d.Count)
 				for _, m := range d.Added {
 					b = append(append(b, m.Meta...), ',')
 				}

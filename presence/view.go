@@ -1,6 +1,9 @@
 package presence
 
-import "encoding/binary"
+import (
+	"encoding/binary"
+	"slices"
+)
 
 // view is one window of a topic as it was told. It never changes, and it is
 // shared by the watchers who see the same.
@@ -67,12 +70,7 @@ func (tp *topic) look(k lensKey, exclude []*member, old *view) *view {
 }
 
 func excludes(list []*member, m *member) bool {
-	for _, x := range list {
-		if x == m {
-			return true
-		}
-	}
-	return false
+	return slices.Contains(list, m)
 }
 
 func (v *view) equal(w *view) bool {
