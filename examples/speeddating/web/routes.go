@@ -107,7 +107,11 @@ func New(p Parts) (http.Handler, error) {
 	} {
 		mux.Handle(route.pattern, s.guard(route.who, route.handle))
 	}
-	for pattern, h := range page() {
+	assets, err := page(p.Compress)
+	if err != nil {
+		return nil, err
+	}
+	for pattern, h := range assets {
 		mux.Handle(pattern, s.guard(anyone, h))
 	}
 
