@@ -23,8 +23,8 @@ func encodedTag(tag string, cd coding) (string, bool) {
 // plainTag takes a suffix off.
 func plainTag(tag string) (string, bool) {
 	for _, suffix := range tagSuffix[gzipCoding : dczCoding+1] {
-		if strings.HasSuffix(tag, suffix) {
-			return strings.TrimSuffix(tag, suffix) + `"`, true
+		if before, ok := strings.CutSuffix(tag, suffix); ok {
+			return before + `"`, true
 		}
 	}
 	return tag, false
