@@ -8,6 +8,7 @@ import (
 	"fmt"
 	"net"
 	"net/http"
+	"net/http/httptrace"
 	"slices"
 	"strings"
 	"sync"
@@ -238,7 +239,17 @@ func (p *prober) run(ctx context.Context, s *server) {
 	for i := 0; ; i++ {
 		wg.Go(func() {
 			begin := time.Now()
-			res, err := clients[i%2].Get(s.probes + "/healthz")
+			kind := 0
+			trace := httptrace.WithClientTrace(context.Background(), &httptrace.ClientTrace{GotConn: func(c httptrace.GotConnInfo) {
+				if c.Reused {
+					kind = 1
+				}
+			}})
+			req, err := http.NewRequestWithContext(trace, http.MethodGet, s.probes+"/healthz", nil)
+			var res *http.Response
+			if err == nil {
+				res, err = clients[i%2].Do(req)
+			}
 			if err == nil {
 				res.Body.Close()
 				if res.StatusCode != http.StatusOK {
@@ -252,7 +263,7 @@ func (p *prober) run(ctx context.Context, s *server) {
 			if err == nil {
 				p.row = 0
 			} else {
-				p.failed[i%2] = append(p.failed[i%2], err.Error())
+				p.failed[kind] = append(p.failed[kind], err.Error())
 			}
 			p.worst = max(p.worst, p.row)
 		})
