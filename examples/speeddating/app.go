@@ -36,6 +36,9 @@ type app struct {
 	compress *compress.Compressor
 	server   *http.Server
 	listener net.Listener
+	probes   *http.Server // nil without -probe-addr
+
+	probeListener net.Listener
 
 	running  sync.WaitGroup
 	failed   chan error
@@ -97,23 +100,25 @@ func newApp(ctx context.Context, cfg config, log *slog.Logger) (_ *app, err erro
 	if err = a.reclaim(); err != nil {
 		return nil, err
 	}
-	handler, err := web.New(a.parts())
+	handler, probes, err := web.New(a.parts(plan))
 	if err != nil {
 		return nil, err
 	}
-	plain, err := net.Listen("tcp", cfg.addr)
+	var listen net.ListenConfig
+	memmgr.BoundSockets(&listen, kernelBuffer, kernelBuffer) // a slow reader pins no more than this
+	plain, err := listen.Listen(ctx, "tcp", cfg.addr)
 	if err != nil {
 		return nil, err
 	}
 	a.listener = a.conns.Listener(plain)
-	a.server = &http.Server{
-		Handler:           handler,
-		ReadHeaderTimeout: 5 * time.Second, // a half-sent request holds a place no longer
-		ReadTimeout:       30 * time.Second,
-		WriteTimeout:      30 * time.Second,
-		IdleTimeout:       60 * time.Second,
-		MaxHeaderBytes:    16 << 10,
-		ErrorLog:          slog.NewLogLogger(log.Handler(), slog.LevelDebug), // faults of peers
+	a.server = a.httpServer(handler)
+	if cfg.probeAddr != "" {
+		// Outside of admission: when every place is taken, health checks still get in.
+		if a.probeListener, err = listen.Listen(ctx, "tcp", cfg.probeAddr); err != nil {
+			return nil, err
+		}
+		a.probes = a.httpServer(probes)
+		a.run("probes", func() error { return a.probes.Serve(a.probeListener) })
 	}
 
 	a.run("memory", func() error { return a.memory.Run(runCtx) })
@@ -130,6 +135,19 @@ func (a *app) settle(ctx context.Context) {
 	deadline := time.Now().Add(3 * time.Second)
 	for time.Now().Before(deadline) && ctx.Err() == nil && len(a.notReady()) > 0 {
 		time.Sleep(5 * time.Millisecond)
+	}
+}
+
+// httpServer gives nobody for long what others wait for.
+func (a *app) httpServer(h http.Handler) *http.Server {
+	return &http.Server{
+		Handler:           h,
+		ReadHeaderTimeout: 5 * time.Second, // a half-sent request holds a place no longer
+		ReadTimeout:       30 * time.Second,
+		WriteTimeout:      30 * time.Second,
+		IdleTimeout:       60 * time.Second,
+		MaxHeaderBytes:    16 << 10,
+		ErrorLog:          slog.NewLogLogger(a.log.Handler(), slog.LevelDebug), // faults of peers
 	}
 }
 
@@ -185,6 +203,9 @@ func (a *app) Shutdown(ctx context.Context) error {
 	}
 	if a.presence != nil {
 		errs = append(errs, a.presence.Shutdown(ctx))
+	}
+	if a.probes != nil {
+		errs = append(errs, a.probes.Close())
 	}
 	if a.memory != nil {
 		errs = append(errs, a.memory.Shutdown(ctx))

@@ -7,6 +7,8 @@ import (
 	"io"
 	"log/slog"
 	"net/netip"
+	"net/url"
+	"slices"
 	"strconv"
 	"strings"
 	"time"
@@ -18,6 +20,7 @@ import (
 // variable: -max-connections is also PLIMSOLL_MAX_CONNECTIONS; a flag wins.
 type config struct {
 	addr           string
+	probeAddr      string
 	db             string
 	redis          string
 	memoryLimit    int64 // bytes; 0: the cgroup's limit, else 512 MiB
@@ -47,6 +50,7 @@ type knob struct {
 
 var knobs = []knob{
 	{"addr", "where to listen; port 0 picks a free one", text(func(c *config) *string { return &c.addr }), ":8080"},
+	{"probe-addr", "a second address for /healthz, /readyz, /health and /metrics alone, which no crowd can fill", text(func(c *config) *string { return &c.probeAddr }), ""},
 	{"db", "an SQLite file", text(func(c *config) *string { return &c.db }), "speeddating.db"},
 	{"redis", "redis://… joins several processes; empty: one process", text(func(c *config) *string { return &c.redis }), ""},
 	{"memory-limit", "the budget of the process, like 256MiB; empty: the cgroup's limit, else 512MiB", size(func(c *config) *int64 { return &c.memoryLimit }), ""},
@@ -94,6 +98,16 @@ func parseConfig(args []string, getenv func(string) string, output io.Writer) (c
 		}
 		if err := k.set(&c, v); err != nil {
 			errs = append(errs, fmt.Errorf("%s: %w", from, err))
+		}
+	}
+	for _, o := range c.allowedOrigins {
+		if u, err := url.Parse(o); err != nil || u.Scheme == "" || u.Host == "" || u.Path != "" || strings.Contains(o, "*") {
+			errs = append(errs, fmt.Errorf("-allowed-origins: %q is no origin like https://app.example.com", o))
+		}
+	}
+	for _, u := range c.turnURLs {
+		if scheme, rest, _ := strings.Cut(u, ":"); rest == "" || !slices.Contains([]string{"stun", "stuns", "turn", "turns"}, scheme) {
+			errs = append(errs, fmt.Errorf("-turn-urls: %q is none like turn:turn.example.com:3478", u))
 		}
 	}
 	if len(c.turnSecrets) > 0 && len(c.turnURLs) == 0 {

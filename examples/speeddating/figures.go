@@ -42,12 +42,12 @@ func (a *app) notReady() []string {
 }
 
 // parts is what the HTTP side is made of.
-func (a *app) parts() web.Parts {
+func (a *app) parts(p plan) web.Parts {
 	return web.Parts{
 		Platform: a.platform, Sockets: a.sockets, Conns: a.conns, Compress: a.compress,
-		Requests: a.memory.Account("requests"), Uploads: a.memory.Account("uploads"), Admit: a.memory.Admit,
+		Requests: a.memory.Account("requests"), Uploads: a.memory.Account("uploads"), UploadsMax: p.share(uploadsShare), Admit: a.memory.Admit,
 		Health: a.figures, Ready: a.notReady, Log: a.log,
-		Origins: a.cfg.allowedOrigins, AdminToken: a.cfg.adminToken,
+		Origins: a.cfg.allowedOrigins, Proxies: a.cfg.trustedProxies, AdminToken: a.cfg.adminToken,
 		TURN: signaling.TURN{URLs: a.cfg.turnURLs, Secrets: a.cfg.turnSecrets},
 	}
 }

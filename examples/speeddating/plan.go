@@ -32,13 +32,21 @@ const (
 	// connBytes is what one socket costs beside its queue: hub, admission,
 	// presence, rules, and the headers of its upgrade.
 	connBytes = 12 << 10
+
+	// openBytes is what an accepted connection costs before it is a socket:
+	// net/http's goroutine and buffers.
+	openBytes = 20 << 10
+
+	kernelBuffer = 16 << 10 // of a socket, each way; Linux takes twice this
+
+	uploadsShare = 30 // percent of the budget
 )
 
 func planMemory(cfg config) (plan, error) {
 	p := plan{cfg: cfg, limit: cfg.memoryLimit}
 	if p.limit == 0 {
 		limit, err := memmgr.CgroupLimit()
-		if err != nil || limit > defaultLimit {
+		if err != nil {
 			limit = defaultLimit
 		}
 		p.limit = limit
@@ -49,7 +57,7 @@ func planMemory(cfg config) (plan, error) {
 	p.budget = (p.limit - 20<<20) / 2
 	p.conns = min(cfg.maxConnections, int(p.share(40)/connBytes))
 	p.users = min(4096, max(256, int(p.share(10)/1024)))
-	p.media = p.share(5)
+	p.media = min(p.share(5), 64<<20)
 	return p, nil
 }
 
@@ -76,7 +84,7 @@ func (p plan) manager(log *slog.Logger) memmgr.Options {
 			{Name: "queues", Min: p.share(10), Max: p.share(40), FreezeAt: memmgr.Never},
 			{Name: "presence", Min: p.share(5), Max: p.share(25), FreezeAt: memmgr.Critical},
 			{Name: "requests", Min: p.share(5), Max: p.share(30), FreezeAt: memmgr.Critical},
-			{Name: "uploads", Max: p.share(30), FreezeAt: memmgr.Elevated},
+			{Name: "uploads", Max: p.share(uploadsShare), FreezeAt: memmgr.Elevated},
 			{Name: "encoders", Max: p.share(20), FreezeAt: memmgr.Elevated},
 			{Name: "caches", Max: p.share(25), FreezeAt: memmgr.Elevated},
 		},
@@ -87,6 +95,7 @@ func (p plan) connections(m *memmgr.Manager, log *slog.Logger) connmgr.Options {
 	return connmgr.Options{
 		MaxConns: p.conns, MaxPerUser: p.cfg.maxPerUser, PerUser: connmgr.EvictOldest,
 		MaxPerAddr: p.cfg.maxPerAddr, TrustedProxies: p.cfg.trustedProxies,
+		Accept:    connmgr.AcceptOptions{MaxConns: min(2*p.conns, p.conns+int(p.share(20)/openBytes))},
 		DrainOver: p.cfg.drain, Account: m.Account("connections"), BytesPerConn: connBytes, Logger: log,
 	}
 }
@@ -98,8 +107,8 @@ func (p plan) peers() int { return 2*p.conns + 64 }
 func (p plan) sockets(m *memmgr.Manager, log *slog.Logger) signaling.Options {
 	return signaling.Options{
 		Origins: p.cfg.allowedOrigins, MaxPeers: p.peers(), MaxRooms: p.peers(),
-		QueueBytes: 32 << 10, ResumeBytes: 32 << 10, TotalQueueBytes: p.share(30),
-		SendBuffer: 16 << 10, ReceiveBuffer: 16 << 10,
+		QueueBytes: 32 << 10, ResumeBytes: 32 << 10, TotalQueueBytes: min(p.share(30), 512<<20),
+		SendBuffer: kernelBuffer, ReceiveBuffer: kernelBuffer,
 		Compress: true, Account: m.Account("queues"), Logger: log,
 	}
 }
@@ -114,7 +123,7 @@ func (p plan) presence(m *memmgr.Manager, log *slog.Logger) presence.Options {
 
 func (p plan) compress(m *memmgr.Manager) compress.Options {
 	return compress.Options{
-		MaxEncoders: runtime.GOMAXPROCS(0), MaxBufferedBytes: p.share(15), DictionaryBytes: p.share(2),
+		MaxEncoders: runtime.GOMAXPROCS(0), MaxBufferedBytes: min(p.share(15), 256<<20), DictionaryBytes: min(p.share(2), 16<<20),
 		Account: m.Account("encoders"),
 	}
 }

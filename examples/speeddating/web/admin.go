@@ -9,6 +9,9 @@ import (
 
 func (s *Server) underReview(w http.ResponseWriter, r *http.Request, _ dating.Session) error {
 	cases, err := s.platform.UnderReview(r.Context())
+	if cases == nil {
+		cases = []dating.ReviewCase{}
+	}
 	if err == nil {
 		private(w, struct {
 			Cases []dating.ReviewCase `json:"cases"`

@@ -2,7 +2,6 @@ package web
 
 import (
 	"errors"
-	"io"
 	"net/http"
 	"strings"
 	"time"
@@ -46,7 +45,7 @@ func (s *Server) welcome(w http.ResponseWriter, r *http.Request, cred dating.Cre
 	if err != nil {
 		return err
 	}
-	setCookie(w, r, cred.Token, cred.ExpiresAt)
+	s.setCookie(w, r, cred.Token, cred.ExpiresAt)
 	w.Header().Set("Cache-Control", "no-store")
 	writeJSON(w, status, cred)
 	return nil
@@ -73,7 +72,7 @@ func (s *Server) logout(w http.ResponseWriter, r *http.Request, who dating.Sessi
 	if err := s.platform.Logout(r.Context(), who); err != nil {
 		return err
 	}
-	clearCookie(w, r)
+	s.setCookie(w, r, "", time.Unix(1, 0))
 	w.WriteHeader(http.StatusNoContent)
 	return nil
 }
@@ -109,26 +108,33 @@ func private(w http.ResponseWriter, v any) {
 }
 
 func (s *Server) putSelfie(w http.ResponseWriter, r *http.Request, who dating.Session) error {
+	if err := s.uploading.begin(who.User); err != nil {
+		return err
+	}
+	defer s.uploading.end(who.User)
 	// The budget is asked before the body is read, and again, by its
 	// dimensions, before the picture is decoded.
 	if s.Uploads.Reserve(maxUpload) != nil {
 		return errNoRoom
 	}
 	defer s.Uploads.Release(maxUpload)
-	upload, err := io.ReadAll(http.MaxBytesReader(w, r.Body, maxUpload))
+	upload, err := readBody(w, r, maxUpload, uploadTime)
 	if tooLarge(err) {
 		return &dating.Error{Code: tooLargeCode, Message: "the picture is larger than 2 MB"}
 	} else if err != nil {
 		return invalid("the picture could not be read")
 	}
-	n, err := pixels(upload)
+	n, err := decodedBytes(upload)
 	if err != nil {
 		return err
 	}
-	if s.Uploads.Reserve(n*bytesPerPixel) != nil {
+	if maxUpload+n > s.UploadsMax {
+		return &dating.Error{Code: tooLargeCode, Message: "the picture has more pixels than this server can take; make it smaller"}
+	}
+	if s.Uploads.Reserve(n) != nil {
 		return errNoRoom
 	}
-	defer s.Uploads.Release(n * bytesPerPixel)
+	defer s.Uploads.Release(n)
 	picture, err := reencode(upload)
 	if err != nil {
 		return err
@@ -201,10 +207,8 @@ func (s *Server) makeIntro(w http.ResponseWriter, r *http.Request, who dating.Se
 	var in struct {
 		ToUserID dating.UserID `json:"toUserId"`
 	}
-	if r.ContentLength != 0 {
-		if err := readJSON(w, r, &in); err != nil {
-			return err
-		}
+	if err := readJSON(w, r, &in); err != nil && err != error(errNoData) { // no body: to oneself
+		return err
 	}
 	intro, err := s.platform.CreateIntro(r.Context(), who.User, in.ToUserID)
 	if err == nil {

@@ -63,7 +63,7 @@ func writeError(w http.ResponseWriter, err error) {
 	if !known {
 		status = http.StatusServiceUnavailable
 	}
-	if status == http.StatusServiceUnavailable || status == http.StatusTooManyRequests {
+	if w.Header().Get("Retry-After") == "" && (status == http.StatusServiceUnavailable || status == http.StatusTooManyRequests) {
 		w.Header().Set("Retry-After", strconv.Itoa(retrySeconds()))
 	}
 	w.Header().Set("Cache-Control", "no-store")

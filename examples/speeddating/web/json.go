@@ -4,10 +4,14 @@ import (
 	"bytes"
 	"encoding/json"
 	"errors"
+	"fmt"
 	"io"
 	"mime"
 	"net/http"
+	"reflect"
 	"strings"
+	"time"
+	"unicode/utf8"
 
 	"github.com/plimsoll-go/plimsoll/examples/speeddating/dating"
 )
@@ -22,7 +26,7 @@ func readJSON(w http.ResponseWriter, r *http.Request, v any) error {
 			return &dating.Error{Code: "unsupported_type", Message: "the body must be application/json"}
 		}
 	}
-	body, err := io.ReadAll(http.MaxBytesReader(w, r.Body, maxBody))
+	body, err := readBody(w, r, maxBody, bodyTime)
 	if tooLarge(err) {
 		return &dating.Error{Code: "too_large", Message: "the body is larger than 16 KiB"}
 	} else if err != nil {
@@ -31,10 +35,28 @@ func readJSON(w http.ResponseWriter, r *http.Request, v any) error {
 	return decode(body, v)
 }
 
+// bodyTime is how long a JSON body may take to arrive: memory is reserved for
+// it meanwhile.
+const bodyTime = 5 * time.Second
+
+func readBody(w http.ResponseWriter, r *http.Request, limit int64, within time.Duration) ([]byte, error) {
+	// Where the connection cannot do it, the server's ReadTimeout holds.
+	_ = http.NewResponseController(w).SetReadDeadline(time.Now().Add(within))
+	return io.ReadAll(http.MaxBytesReader(w, r.Body, limit))
+}
+
+var errNoData = &dating.Error{Code: dating.Invalid, Message: "data is missing"}
+
 // decode is the one strict decoder for HTTP bodies and WebSocket data.
 func decode(data []byte, v any) error {
 	if len(bytes.TrimSpace(data)) == 0 {
-		return invalid("data is missing")
+		return errNoData
+	}
+	if !utf8.Valid(data) {
+		return invalid("the text is not UTF-8")
+	}
+	if err := knownNames(data, v); err != nil {
+		return err
 	}
 	d := json.NewDecoder(bytes.NewReader(data))
 	d.DisallowUnknownFields()
@@ -47,6 +69,23 @@ func decode(data []byte, v any) error {
 	}
 	if _, err := d.Token(); err != io.EOF {
 		return invalid("there is more than one JSON value")
+	}
+	return nil
+}
+
+// knownNames refuses names that v does not have, spelt as v spells them:
+// encoding/json takes NAME for name.
+func knownNames(data []byte, v any) error {
+	var given map[string]json.RawMessage
+	if json.Unmarshal(data, &given) != nil {
+		return nil // Decode says what is wrong
+	}
+	typ := reflect.TypeOf(v).Elem()
+	for i := range typ.NumField() {
+		delete(given, typ.Field(i).Tag.Get("json"))
+	}
+	for name := range given {
+		return invalid(fmt.Sprintf("unknown field %.40q", name))
 	}
 	return nil
 }

@@ -2,6 +2,7 @@ package web
 
 import (
 	"context"
+	"strconv"
 
 	"github.com/plimsoll-go/plimsoll/examples/speeddating/dating"
 	"github.com/plimsoll-go/plimsoll/signaling"
@@ -15,11 +16,11 @@ type (
 	}
 	inviteMessage struct {
 		ToUserID         dating.UserID `json:"toUserId"`
-		RequestedSeconds *int          `json:"requestedSeconds"`
+		RequestedSeconds seconds       `json:"requestedSeconds"`
 	}
 	acceptMessage struct {
-		InviteID         string `json:"inviteId"`
-		RequestedSeconds *int   `json:"requestedSeconds"`
+		InviteID         string  `json:"inviteId"`
+		RequestedSeconds seconds `json:"requestedSeconds"`
 	}
 	inviteIDMessage struct {
 		InviteID string `json:"inviteId"`
@@ -58,13 +59,13 @@ func (s *Sockets) handle(ctx context.Context, p *signaling.Peer, m signaling.Mes
 		if err != nil {
 			return nil, err
 		}
-		return s.platform.Invite(ctx, user, socket, in.ToUserID, orZero(in.RequestedSeconds))
+		return s.platform.Invite(ctx, user, socket, in.ToUserID, int(in.RequestedSeconds))
 	case "call:accept":
 		in, err := read[acceptMessage](m)
 		if err != nil {
 			return nil, err
 		}
-		return s.platform.Accept(ctx, user, socket, in.InviteID, orZero(in.RequestedSeconds))
+		return s.platform.Accept(ctx, user, socket, in.InviteID, int(in.RequestedSeconds))
 	case "call:decline":
 		in, err := read[inviteIDMessage](m)
 		if err != nil {
@@ -133,11 +134,16 @@ func read[T any](m signaling.Message) (T, error) {
 	return v, err
 }
 
-// orZero gives a missing number as 0, which the rules refuse as any other
-// wrong one, at their place in the order of refusals.
-func orZero(n *int) int {
-	if n == nil {
-		return 0
+// seconds is a whole number of them. What is none, or is missing, is 0, which
+// the rules refuse at its place in the order of their refusals.
+type seconds int
+
+// UnmarshalJSON implements json.Unmarshaler.
+func (s *seconds) UnmarshalJSON(b []byte) error {
+	n, err := strconv.Atoi(string(b))
+	if err != nil {
+		n = 0
 	}
-	return *n
+	*s = seconds(n)
+	return nil
 }

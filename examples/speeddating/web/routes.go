@@ -9,6 +9,7 @@ import (
 	"errors"
 	"log/slog"
 	"net/http"
+	"net/netip"
 
 	"github.com/plimsoll-go/plimsoll/compress"
 	"github.com/plimsoll-go/plimsoll/connmgr"
@@ -29,26 +30,29 @@ type Parts struct {
 	Conns    *connmgr.Manager
 	Compress *compress.Compressor
 
-	Requests account      // of requests in flight
-	Uploads  account      // of pictures while they are decoded
-	Admit    func() error // refuses new work under memory pressure
+	Requests   account      // of requests in flight
+	Uploads    account      // of pictures while they are decoded
+	UploadsMax int64        // what Uploads can give at most
+	Admit      func() error // refuses new work under memory pressure
 
 	Health func() any      // the figures of every part, for /health and /metrics
 	Ready  func() []string // why not to send people here; empty when ready
 	Log    *slog.Logger
 
-	Origins    []string // other origins that may call us
-	AdminToken string   // empty: no admin routes
+	Origins    []string       // other origins that may call us
+	Proxies    []netip.Prefix // whose forwarded headers are believed
+	AdminToken string         // empty: no admin routes
 	TURN       signaling.TURN
 }
 
 // Server answers HTTP. It owns no goroutine; net/http's call it.
 type Server struct {
 	Parts
-	platform *dating.Platform
-	logins   *attempts
-	signups  *attempts
-	admin    [sha256.Size]byte
+	platform  *dating.Platform
+	logins    *attempts
+	signups   *attempts
+	uploading uploading
+	admin     [sha256.Size]byte
 }
 
 // who may call a route.
@@ -65,26 +69,30 @@ const (
 // person. A returned error becomes the answer.
 type handler func(w http.ResponseWriter, r *http.Request, s dating.Session) error
 
-// New builds the HTTP side of the platform.
-func New(p Parts) (http.Handler, error) {
-	s := &Server{Parts: p, platform: p.Platform, admin: sha256.Sum256([]byte(p.AdminToken))}
-	var err error
+// route is one line of the table: what may be called, by whom.
+type route struct {
+	pattern string
+	who     who
+	handle  handler
+}
+
+// New builds the HTTP side of the platform: all of it, and the probes alone
+// for a listener that no crowd can fill.
+func New(p Parts) (all, probes http.Handler, err error) {
+	s := &Server{Parts: p, platform: p.Platform, admin: sha256.Sum256([]byte(p.AdminToken)), uploading: uploading{who: map[dating.UserID]struct{}{}}}
 	if s.logins, err = newAttempts(10, loginRefill); err != nil {
-		return nil, err
+		return nil, nil, err
 	}
 	if s.signups, err = newAttempts(signupBurst, signupRefill); err != nil {
-		return nil, err
+		return nil, nil, err
 	}
-	mux := http.NewServeMux()
-	for _, route := range []struct {
-		pattern string
-		who     who
-		handle  handler
-	}{
+	probed := []route{
 		{"GET /healthz", probe, s.healthz},
 		{"GET /readyz", probe, s.readyz},
 		{"GET /health", probe, s.health},
 		{"GET /metrics", probe, s.metrics},
+	}
+	mux := s.mux(append(probed, []route{
 		{"GET /stats/live", anyone, s.statsLive},
 		{"POST /auth/guest", anyone, s.guest},
 		{"POST /auth/link", person, s.link},
@@ -104,12 +112,10 @@ func New(p Parts) (http.Handler, error) {
 		{"POST /admin/review", admin, s.decide},
 		{"GET /admin/live", admin, s.adminLive},
 		{"GET /ws", person, s.socket},
-	} {
-		mux.Handle(route.pattern, s.guard(route.who, route.handle))
-	}
+	}...))
 	assets, err := page(p.Compress)
 	if err != nil {
-		return nil, err
+		return nil, nil, err
 	}
 	for pattern, h := range assets {
 		mux.Handle(pattern, s.guard(anyone, h))
@@ -118,13 +124,22 @@ func New(p Parts) (http.Handler, error) {
 	sameOrigin := http.NewCrossOriginProtection()
 	for _, origin := range p.Origins {
 		if err := sameOrigin.AddTrustedOrigin(origin); err != nil {
-			return nil, err
+			return nil, nil, err
 		}
 	}
 	sameOrigin.SetDenyHandler(http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) {
 		writeError(w, &dating.Error{Code: dating.Forbidden, Message: "requests from other origins are not accepted"})
 	}))
-	return recoverer(p.Log, logged(p.Log, secured(p.Compress.Handler(p.Compress.Requests(sameOrigin.Handler(jsonFaults(mux))))))), nil
+	all = recoverer(p.Log, logged(p.Log, secured(p.Compress.Handler(p.Compress.Requests(sameOrigin.Handler(jsonFaults(mux)))))))
+	return all, recoverer(p.Log, jsonFaults(s.mux(probed))), nil
+}
+
+func (s *Server) mux(routes []route) *http.ServeMux {
+	mux := http.NewServeMux()
+	for _, r := range routes {
+		mux.Handle(r.pattern, s.guard(r.who, r.handle))
+	}
+	return mux
 }
 
 // guard lets through who may call the route, while there is room for the
@@ -193,9 +208,13 @@ func jsonFaults(mux *http.ServeMux) http.Handler {
 		if _, pattern := mux.Handler(r); pattern == "" {
 			probe := &statusOnly{header: w.Header()}
 			mux.ServeHTTP(probe, r)
+			code := dating.NotFound
+			if probe.status == http.StatusMethodNotAllowed {
+				code = "method_not_allowed"
+			}
 			writeJSON(w, probe.status, struct {
 				Error wireError `json:"error"`
-			}{wireError{dating.NotFound, http.StatusText(probe.status)}})
+			}{wireError{code, http.StatusText(probe.status)}})
 			return
 		}
 		mux.ServeHTTP(w, r)

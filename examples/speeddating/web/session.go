@@ -2,6 +2,8 @@ package web
 
 import (
 	"net/http"
+	"net/netip"
+	"slices"
 	"strings"
 	"time"
 
@@ -28,13 +30,18 @@ func (s *Server) authenticate(r *http.Request) (dating.Session, error) {
 }
 
 // setCookie hands the session to a browser, out of reach of its scripts.
-func setCookie(w http.ResponseWriter, r *http.Request, value string, expires time.Time) {
+func (s *Server) setCookie(w http.ResponseWriter, r *http.Request, value string, expires time.Time) {
 	http.SetCookie(w, &http.Cookie{
 		Name: cookieName, Value: value, Path: "/", Expires: expires,
-		HttpOnly: true, SameSite: http.SameSiteLaxMode, Secure: r.TLS != nil,
+		HttpOnly: true, SameSite: http.SameSiteLaxMode, Secure: s.https(r),
 	})
 }
 
-func clearCookie(w http.ResponseWriter, r *http.Request) {
-	setCookie(w, r, "", time.Unix(1, 0))
+// https reports whether the browser speaks TLS, to us or to a proxy of ours.
+func (s *Server) https(r *http.Request) bool {
+	if r.TLS != nil || r.Header.Get("X-Forwarded-Proto") != "https" {
+		return r.TLS != nil
+	}
+	peer, err := netip.ParseAddrPort(r.RemoteAddr)
+	return err == nil && slices.ContainsFunc(s.Proxies, func(p netip.Prefix) bool { return p.Contains(peer.Addr().Unmap()) })
 }

@@ -67,6 +67,14 @@ func (s *Server) socket(w http.ResponseWriter, r *http.Request, who dating.Sessi
 }
 
 func (s *Sockets) accept(w http.ResponseWriter, r *http.Request, who dating.Session) error {
+	// Before anything changes: a page of another origin, or a plain link to
+	// here, must not cost the user a socket.
+	switch err := s.hub.Check(r); {
+	case errors.Is(err, signaling.ErrOrigin):
+		return &dating.Error{Code: dating.Forbidden, Message: "pages of this origin may not connect"}
+	case err != nil:
+		return invalid("this is no WebSocket handshake")
+	}
 	user, query := string(who.User), r.URL.Query()
 	resume := query.Get("resume")
 	received, err := strconv.ParseUint(query.Get("received"), 10, 64)
@@ -79,8 +87,7 @@ func (s *Sockets) accept(w http.ResponseWriter, r *http.Request, who dating.Sess
 	s.forget(user)
 	ticket, err := s.conns.Admit(connmgr.Request{User: user, Addr: s.conns.ClientAddr(r)})
 	if err != nil {
-		s.conns.Refuse(w, r, err)
-		return nil
+		return full(w, err)
 	}
 	var id string
 	_, err = s.hub.Accept(w, r, signaling.AcceptOptions{
@@ -102,6 +109,18 @@ func (s *Sockets) accept(w http.ResponseWriter, r *http.Request, who dating.Sess
 		s.log.Debug("handshake", "user", user, "error", err)
 	}
 	return nil // the hub has answered
+}
+
+// full is the answer to who was not admitted, with the hint when to return.
+func full(w http.ResponseWriter, err error) error {
+	w.Header().Set("Connection", "close")
+	if limit, ok := errors.AsType[*connmgr.LimitError](err); ok {
+		w.Header().Set("Retry-After", strconv.Itoa(int(limit.RetryAfter/time.Second)+1))
+		if limit.What == connmgr.LimitDraining {
+			return &dating.Error{Code: dating.Draining, Message: "the server is stopping; come back in a moment"}
+		}
+	}
+	return &dating.Error{Code: dating.Overloaded, Message: "there is no place free; try again in a moment"}
 }
 
 // mostAway bounds the cut sockets of one user that may still come back.
@@ -130,14 +149,7 @@ func (s *Sockets) greeting(user dating.UserID) map[string]any {
 	if err != nil {
 		s.log.Warn("what is a person in", "user", user, "error", err)
 	}
-	hello := map[string]any{}
-	if call != nil {
-		hello["call"] = call
-	}
-	if invite != nil {
-		hello["invite"] = invite
-	}
-	return hello
+	return map[string]any{"call": call, "invite": invite}
 }
 
 // onOpen makes a new socket known to the platform, before its first message.
@@ -172,8 +184,8 @@ func (s *Sockets) onMessage(p *signaling.Peer, m signaling.Message) {
 	defer cancel()
 	answer, err := s.handle(ctx, p, m)
 	if err == nil {
-		if len(m.ID) > 0 {
-			_ = p.Reply(m.ID, answer) // a peer that is gone needs no answer
+		if len(m.ID) > 0 && errors.Is(p.Reply(m.ID, answer), signaling.ErrTooLarge) {
+			_ = p.ReplyError(m.ID, string(tooLargeCode), "the answer is too large") // gone: needs none
 		}
 		return
 	}

@@ -1,0 +1,147 @@
+package main
+
+import (
+	"bytes"
+	"encoding/binary"
+	"fmt"
+	"hash/crc32"
+	"image"
+	"image/jpeg"
+	"net"
+	"net/http"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/gorilla/websocket"
+	"github.com/stretchr/testify/require"
+)
+
+// TestRefusals holds statuses, codes and the order of refusals to
+// docs/protocol.md.
+func TestRefusals(t *testing.T) {
+	t.Parallel()
+	app := startApp(t)
+	v := signUp(t, app.URL(), "Ada")
+	for _, c := range []struct {
+		method, path string
+		body         any
+		status       int
+		code         string
+	}{
+		{"POST", "/auth/guest", `{"NAME":"A","gender":"female"}`, 400, "invalid"},
+		{"POST", "/auth/guest", "{\"name\":\"\xff\",\"gender\":\"female\"}", 400, "invalid"},
+		{"POST", "/auth/guest", `{"name":" ","gender":"female"}`, 400, "invalid"},
+		{"POST", "/auth/guest", `{"name":"A","gender":"x"}`, 400, "invalid"},
+		{"POST", "/auth/login", `{"email":"a@b.example","password":"wrong password"}`, 401, "unauthenticated"},
+		{"POST", "/report", object{"userId": v.ID, "reason": "x"}, 400, "invalid_target"},
+		{"POST", "/report", object{"userId": "nobody", "reason": "x"}, 404, "user_not_found"},
+		{"GET", "/intro/none", nil, 404, "not_found"},
+		{"GET", "/media/none", nil, 404, "not_found"},
+		{"GET", "/room/history?cursor=%00", nil, 400, "invalid"},
+		{"GET", "/room/queue?cursor=%00", nil, 400, "invalid"},
+		{"GET", "/nowhere", nil, 404, "not_found"},
+		{"DELETE", "/user/me", nil, 405, "method_not_allowed"},
+		{"PUT", "/media/selfie", []byte("no picture"), 400, "invalid_image"},
+		{"GET", "/ws", nil, 400, "invalid"},
+	} {
+		require.Equal(t, c.code, v.code(c.method, c.path, c.body, c.status), "%s %s %v", c.method, c.path, c.body)
+	}
+	v.mustDo("POST", "/intro", nil, http.StatusCreated)
+
+	a, b := v.open(), signUp(t, app.URL(), "Ben").open()
+	ask := func(to, seconds any) string {
+		_, code := a.ask("call:invite", object{"toUserId": to, "requestedSeconds": seconds})
+		return code
+	}
+	require.Equal(t, "invalid_target", ask(v.ID, 1))
+	require.Equal(t, "user_not_found", ask("nobody", 60.5))
+	require.Equal(t, "invalid_duration", ask(b.ID, 60.5))
+	require.Equal(t, "invalid_duration", ask(b.ID, "60"))
+	require.Equal(t, "invalid_duration", ask(b.ID, 1801))
+	require.Equal(t, "busy", ask(b.ID, 60), "here, but not free")
+	a.fails("unknown_type", "nonsense", nil)
+	require.Contains(t, a.hello, "call")
+	require.Contains(t, a.hello, "invite")
+}
+
+// TestForeignPages keeps other origins away, and what they try evicts nobody.
+func TestForeignPages(t *testing.T) {
+	t.Parallel()
+	app := startApp(t, func(c *config) { c.allowedOrigins = []string{"https://friend.example"} })
+	v := signUp(t, app.URL(), "Ada")
+	first, second := v.open(), v.open()
+	for range 3 {
+		h := dialHeader(v.Token)
+		h.Set("Origin", "https://evil.example")
+		_, res, err := websocket.DefaultDialer.Dial("ws"+strings.TrimPrefix(app.URL(), "http")+"/ws", h)
+		require.Error(t, err)
+		require.Equal(t, http.StatusForbidden, res.StatusCode)
+		require.Equal(t, "invalid", v.code("GET", "/ws", nil, http.StatusBadRequest))
+	}
+	first.must("ping", nil)
+	second.must("ping", nil)
+
+	for origin, status := range map[string]int{"https://evil.example": 403, "https://friend.example": 200, app.URL(): 200} {
+		req, err := http.NewRequest("PUT", app.URL()+"/user/me", strings.NewReader(`{"name":"Eve"}`))
+		require.NoError(t, err)
+		req.AddCookie(&http.Cookie{Name: "session", Value: v.Token})
+		req.Header.Set("Origin", origin)
+		req.Header.Set("Content-Type", "application/json")
+		res, err := http.DefaultClient.Do(req)
+		require.NoError(t, err)
+		res.Body.Close()
+		require.Equal(t, status, res.StatusCode, origin)
+	}
+}
+
+// TestUploads takes pictures as cameras make them, one at a time.
+func TestUploads(t *testing.T) {
+	t.Parallel()
+	app := startApp(t)
+	v := signUp(t, app.URL(), "Ada")
+	var big bytes.Buffer
+	require.NoError(t, jpeg.Encode(&big, image.NewGray(image.Rect(0, 0, 4000, 3000)), nil))
+	v.mustDo("PUT", "/media/selfie", big.Bytes(), http.StatusOK)
+	// 12 megapixels of 16 bytes; the header is enough to say no.
+	deep := binary.BigEndian.AppendUint32(binary.BigEndian.AppendUint32([]byte("IHDR"), 4000), 3000)
+	deep = append(deep, 16, 6, 0, 0, 0)
+	deep = append([]byte("\x89PNG\r\n\x1a\n\x00\x00\x00\x0d"), binary.BigEndian.AppendUint32(deep, crc32.ChecksumIEEE(deep))...)
+	require.Equal(t, "too_large", v.code("PUT", "/media/selfie", deep, http.StatusRequestEntityTooLarge))
+
+	slow, err := net.Dial("tcp", strings.TrimPrefix(app.URL(), "http://"))
+	require.NoError(t, err)
+	defer slow.Close()
+	fmt.Fprintf(slow, "PUT /media/selfie HTTP/1.1\r\nHost: x\r\nAuthorization: Bearer %s\r\nContent-Length: 1000\r\n\r\nx", v.Token)
+	require.Eventually(t, func() bool {
+		status, _, _ := v.do("PUT", "/media/selfie", big.Bytes())
+		return status == http.StatusTooManyRequests
+	}, patience, 10*time.Millisecond)
+	signUp(t, app.URL(), "Ben").mustDo("PUT", "/media/selfie", big.Bytes(), http.StatusOK)
+}
+
+// TestProbes gets health checks through when every place is taken, on a
+// listener of their own.
+func TestProbes(t *testing.T) {
+	t.Parallel()
+	app := startApp(t, func(c *config) { c.probeAddr, c.maxConnections = "127.0.0.1:0", 8 })
+	var crowd []net.Conn
+	for range 100 {
+		if c, err := net.Dial("tcp", strings.TrimPrefix(app.URL(), "http://")); err == nil {
+			crowd = append(crowd, c)
+		}
+	}
+	for _, path := range []string{"/healthz", "/readyz", "/health", "/metrics"} {
+		res, err := http.Get("http://" + app.probeListener.Addr().String() + path)
+		require.NoError(t, err)
+		res.Body.Close()
+		require.Equal(t, http.StatusOK, res.StatusCode, path)
+	}
+	res, err := http.Get("http://" + app.probeListener.Addr().String() + "/user/me")
+	require.NoError(t, err)
+	res.Body.Close()
+	require.Equal(t, http.StatusNotFound, res.StatusCode)
+	for _, c := range crowd {
+		c.Close()
+	}
+}
