@@ -138,7 +138,7 @@ func (p *Platform) save(ctx context.Context) error {
 	if len(said) == 0 {
 		return nil
 	}
-	err := p.store.AddChat(ctx, said)
+	err := p.store.AddChat(ctx, said, p.rules.ChatKept)
 	if err != nil {
 		p.mu.Lock()
 		p.said = append(said, p.said...)

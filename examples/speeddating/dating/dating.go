@@ -229,9 +229,14 @@ type Store interface {
 	// StartCall makes the call durable. ErrBusy when a member is in one: the
 	// store's constraint holds that, also among several servers.
 	StartCall(ctx context.Context, c Call) error
-	// AddChat keeps what was said in running calls, all in one statement. What
-	// belongs to a call that has ended is dropped.
-	AddChat(ctx context.Context, said []Pending) error
+	// AddChat keeps what was said in running calls: of each the last keep lines
+	// of chat and each side's last handles, whatever came before. What belongs
+	// to a call that has ended is dropped, and what it holds already is not
+	// doubled.
+	AddChat(ctx context.Context, said []Pending, keep int) error
+	// Said gives of a running call the last keep lines of chat and each side's
+	// last handles, oldest first.
+	Said(ctx context.Context, roomID string, keep int) ([]ChatLine, []SocialShared, error)
 	// EndCall removes the call and, if it counts, writes both histories, both
 	// totals and the cooldown. ErrNotFound: it has ended before.
 	EndCall(ctx context.Context, c EndedCall) (map[UserID]Totals, error)
@@ -239,8 +244,7 @@ type Store interface {
 	// Beat says that this incarnation of node lives until then.
 	Beat(ctx context.Context, node, incarnation string, now, until time.Time) error
 	// Orphans gives the calls nobody owns: of other incarnations of node, and
-	// of nodes whose lease is over; with the last beat of their owner and the
-	// chat so far.
+	// of nodes whose lease is over; with the last beat of their owner.
 	Orphans(ctx context.Context, node, incarnation string, now time.Time, limit int) ([]Orphan, error)
 
 	// History gives up to limit entries older than before (zero: from the
@@ -264,8 +268,6 @@ type Store interface {
 type Orphan struct {
 	Call
 	LastBeat time.Time // zero: the owner never said that it lives
-	Chat     []ChatLine
-	Socials  []SocialShared
 }
 
 // StoreStats are the figures of a Store.

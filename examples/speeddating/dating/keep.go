@@ -7,7 +7,7 @@ import (
 )
 
 // orphansAtOnce bounds how many calls are finished in one go.
-const orphansAtOnce = 256
+const orphansAtOnce = 16
 
 // keep is the part of Run that goes on by itself, once every Rules.FlushEvery:
 // chat goes to the store, the node says that it lives, and the calls of dead
@@ -109,12 +109,18 @@ func (p *Platform) finishOrphans(ctx context.Context) error {
 	}
 }
 
+// finishOrphan reads what was said in it: one call's at a time, so that the
+// memory a start takes does not depend on how many calls were open.
 func (p *Platform) finishOrphan(ctx context.Context, o Orphan) error {
+	chat, socials, err := p.store.Said(ctx, o.RoomID, p.rules.ChatKept)
+	if err != nil {
+		return err
+	}
 	last := o.LastBeat
 	if last.Before(o.StartedAt) {
 		last = o.StartedAt
 	}
-	for _, line := range o.Chat {
+	for _, line := range chat {
 		if line.At.After(last) {
 			last = line.At
 		}
@@ -127,10 +133,7 @@ func (p *Platform) finishOrphan(ctx context.Context, o Orphan) error {
 	}
 	length := max(0, ended.Sub(o.StartedAt))
 	e := EndedCall{Call: o.Call, EndedAt: o.StartedAt.Add(length), Reason: "restart",
-		Counts: length >= p.rules.CallCounts, Chat: o.Chat, Socials: latest(o.Socials)}
-	if drop := len(e.Chat) - p.rules.ChatKept; drop > 0 {
-		e.Chat = e.Chat[drop:]
-	}
+		Counts: length >= p.rules.CallCounts, Chat: chat, Socials: socials}
 	if e.Counts {
 		e.Cooldown = e.EndedAt.Add(p.rules.CooldownFor)
 	}
@@ -148,19 +151,4 @@ func (p *Platform) finishOrphan(ctx context.Context, o Orphan) error {
 	p.stats.orphans.Add(1)
 	p.tell(e, totals)
 	return nil
-}
-
-// latest keeps the last handles of each side.
-func latest(all []SocialShared) []SocialShared {
-	var kept []SocialShared
-	for i, s := range all {
-		last := true
-		for _, later := range all[i+1:] {
-			last = last && later.From != s.From
-		}
-		if last {
-			kept = append(kept, s)
-		}
-	}
-	return kept
 }

@@ -3,6 +3,8 @@ package store
 import (
 	"context"
 	"encoding/json"
+	"maps"
+	"slices"
 	"time"
 
 	"github.com/plimsoll-go/plimsoll/examples/speeddating/dating"
@@ -25,8 +27,10 @@ func (s *SQLite) StartCall(ctx context.Context, c dating.Call) error {
 	})
 }
 
-// AddChat keeps what was said in running calls: one statement for all.
-func (s *SQLite) AddChat(ctx context.Context, said []dating.Pending) error {
+// AddChat keeps what was said in running calls, and forgets what is older than
+// the last keep lines and than each side's last handles: three statements for
+// all, and only those who went beyond are looked at.
+func (s *SQLite) AddChat(ctx context.Context, said []dating.Pending, keep int) error {
 	if len(said) == 0 {
 		return nil
 	}
@@ -34,13 +38,79 @@ func (s *SQLite) AddChat(ctx context.Context, said []dating.Pending) error {
 	if err != nil {
 		return err
 	}
+	long, shared := map[string]bool{}, map[string]bool{}
+	for _, p := range said {
+		if p.Chat != nil && p.Seq > keep {
+			long[p.RoomID] = true
+		}
+		if p.Socials != nil && p.Seq > 1 {
+			shared[p.RoomID] = true
+		}
+	}
 	return s.do(ctx, func(t *tx) error {
 		_, err := t.exec(`INSERT INTO call_said (room_id, seq, chat, socials)
 			SELECT c.room_id, j.value ->> 'Seq', j.value -> 'Chat', j.value -> 'Socials'
 			FROM json_each(?) j JOIN calls c ON c.room_id = j.value ->> 'RoomID'
 			WHERE true ON CONFLICT DO NOTHING`, all)
-		return err
+		if err != nil {
+			return err
+		}
+		for _, trim := range []struct {
+			rooms map[string]bool
+			text  string
+			args  []any
+		}{
+			{long, `DELETE FROM call_said WHERE (room_id, seq) IN (SELECT s.room_id, s.seq FROM json_each(?1) j CROSS JOIN call_said s
+				ON s.room_id = j.value AND s.seq <= (SELECT x.seq FROM call_said x WHERE x.room_id = j.value AND x.chat IS NOT NULL
+					ORDER BY x.seq DESC LIMIT 1 OFFSET ?2)
+				WHERE s.chat IS NOT NULL)`, []any{keep}},
+			{shared, `DELETE FROM call_said WHERE (room_id, seq) IN (SELECT s.room_id, s.seq FROM json_each(?) j CROSS JOIN call_said s
+				ON s.room_id = j.value
+				WHERE s.socials IS NOT NULL AND EXISTS (SELECT 1 FROM call_said x
+					WHERE x.room_id = s.room_id AND x.seq > s.seq AND x.socials ->> 'from' = s.socials ->> 'from'))`, nil},
+		} {
+			if len(trim.rooms) == 0 {
+				continue
+			}
+			rooms, err := encode(slices.Collect(maps.Keys(trim.rooms)), "[]")
+			if err != nil {
+				return err
+			}
+			if _, err := t.exec(trim.text, append([]any{rooms}, trim.args...)...); err != nil {
+				return err
+			}
+		}
+		return nil
 	})
+}
+
+// Said gives the last of what was said in a call, oldest first.
+func (s *SQLite) Said(ctx context.Context, roomID string, keep int) (chat []dating.ChatLine, socials []dating.SocialShared, err error) {
+	err = s.rows(ctx, `SELECT chat FROM call_said WHERE room_id = ? AND chat IS NOT NULL ORDER BY seq DESC LIMIT ?`,
+		[]any{roomID, keep}, func(r scanner) error { return scanJSON(r, &chat) })
+	if err != nil {
+		return nil, nil, err
+	}
+	slices.Reverse(chat)
+	// Beside max() SQLite gives the other columns of the row that has it.
+	err = s.rows(ctx, `SELECT socials FROM (SELECT socials, max(seq) AS seq FROM call_said
+		WHERE room_id = ? AND socials IS NOT NULL GROUP BY socials ->> 'from') ORDER BY seq LIMIT 2`,
+		[]any{roomID}, func(r scanner) error { return scanJSON(r, &socials) })
+	return chat, socials, err
+}
+
+// scanJSON appends what a row of one column holds.
+func scanJSON[T any](r scanner, list *[]T) error {
+	var text string
+	if err := r.Scan(&text); err != nil {
+		return err
+	}
+	var v T
+	if err := json.Unmarshal([]byte(text), &v); err != nil {
+		return err
+	}
+	*list = append(*list, v)
+	return nil
 }
 
 // EndCall removes the call and writes what it leaves: four statements.
@@ -96,39 +166,17 @@ func (s *SQLite) Beat(ctx context.Context, node, incarnation string, now, until 
 // Orphans gives the calls that nobody owns any more.
 func (s *SQLite) Orphans(ctx context.Context, node, incarnation string, now time.Time, limit int) ([]dating.Orphan, error) {
 	var list []dating.Orphan
-	index := map[string]int{}
-	err := s.rows(ctx, `SELECT c.room_id, c.node, c.incarnation, c.caller_id, c.callee_id, c.agreed, c.started_at, c.ends_at, coalesce(n.beat_at, 0), s.chat, s.socials
-		FROM (SELECT c.* FROM calls c LEFT JOIN nodes n USING (node, incarnation)
-			WHERE (c.node = ?1 AND c.incarnation <> ?2) OR (c.node <> ?1 AND coalesce(n.lease_until, c.ends_at) <= ?3) LIMIT ?4) c
-		LEFT JOIN nodes n USING (node, incarnation) LEFT JOIN call_said s ON s.room_id = c.room_id
-		ORDER BY c.room_id, s.seq`, []any{node, incarnation, ms(now), limit}, func(r scanner) error {
+	err := s.rows(ctx, `SELECT c.room_id, c.node, c.incarnation, c.caller_id, c.callee_id, c.agreed, c.started_at, c.ends_at, coalesce(n.beat_at, 0)
+		FROM calls c LEFT JOIN nodes n USING (node, incarnation)
+		WHERE (c.node = ?1 AND c.incarnation <> ?2) OR (c.node <> ?1 AND coalesce(n.lease_until, c.ends_at) <= ?3)
+		ORDER BY c.room_id LIMIT ?4`, []any{node, incarnation, ms(now), limit}, func(r scanner) error {
 		var o dating.Orphan
 		var started, ends, beat int64
-		var chat, socials *string
-		if err := r.Scan(&o.RoomID, &o.Node, &o.Incarnation, &o.Members[0], &o.Members[1], &o.AgreedSeconds, &started, &ends, &beat, &chat, &socials); err != nil {
+		if err := r.Scan(&o.RoomID, &o.Node, &o.Incarnation, &o.Members[0], &o.Members[1], &o.AgreedSeconds, &started, &ends, &beat); err != nil {
 			return err
 		}
-		i, ok := index[o.RoomID]
-		if !ok {
-			i = len(list)
-			index[o.RoomID] = i
-			o.StartedAt, o.EndsAt, o.LastBeat = at(started), at(ends), at(beat)
-			list = append(list, o)
-		}
-		if chat != nil {
-			var line dating.ChatLine
-			if err := json.Unmarshal([]byte(*chat), &line); err != nil {
-				return err
-			}
-			list[i].Chat = append(list[i].Chat, line)
-		}
-		if socials != nil {
-			var given dating.SocialShared
-			if err := json.Unmarshal([]byte(*socials), &given); err != nil {
-				return err
-			}
-			list[i].Socials = append(list[i].Socials, given)
-		}
+		o.StartedAt, o.EndsAt, o.LastBeat = at(started), at(ends), at(beat)
+		list = append(list, o)
 		return nil
 	})
 	return list, err

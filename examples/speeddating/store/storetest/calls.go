@@ -2,6 +2,7 @@ package storetest
 
 import (
 	"errors"
+	"fmt"
 	"sync"
 	"time"
 
@@ -142,9 +143,17 @@ func orphans(s *suite) {
 		{RoomID: c.RoomID, Seq: 1, Chat: &line}, {RoomID: c.RoomID, Seq: 2, Socials: &given},
 		{RoomID: "n1.over", Seq: 1, Chat: &line},
 	}
-	s.ok(s.AddChat(s.ctx, said))
-	s.ok(s.AddChat(s.ctx, said)) // tried again after a fault: not doubled
-	s.ok(s.AddChat(s.ctx, nil))
+	s.ok(s.AddChat(s.ctx, said, 10))
+	s.ok(s.AddChat(s.ctx, said, 10)) // tried again after a fault: not doubled
+	s.ok(s.AddChat(s.ctx, nil, 10))
+	chat, socials, err := s.Said(s.ctx, c.RoomID, 10)
+	s.ok(err)
+	require.Equal(s.T, []dating.ChatLine{line}, chat)
+	require.Equal(s.T, []dating.SocialShared{given}, socials)
+	chat, socials, err = s.Said(s.ctx, "n1.over", 10)
+	s.ok(err)
+	require.Empty(s.T, chat, "of a call that is over")
+	require.Empty(s.T, socials)
 	find := func(node, incarnation string, after time.Duration) []string {
 		list, err := s.Orphans(s.ctx, node, incarnation, s.now.Add(after), 100)
 		s.ok(err)
@@ -152,7 +161,7 @@ func orphans(s *suite) {
 		for _, o := range list {
 			rooms = append(rooms, o.RoomID)
 			if o.RoomID == c.RoomID {
-				require.Equal(s.T, dating.Orphan{Call: c, LastBeat: s.now.Add(2 * time.Second), Chat: []dating.ChatLine{line}, Socials: []dating.SocialShared{given}}, o)
+				require.Equal(s.T, dating.Orphan{Call: c, LastBeat: s.now.Add(2 * time.Second)}, o)
 			}
 		}
 		return rooms
@@ -171,6 +180,59 @@ func orphans(s *suite) {
 	n, err = s.SweepNodes(s.ctx, s.now.Add(time.Hour), 10)
 	s.ok(err)
 	require.Equal(s.T, 1, n)
+}
+
+// However much is said in a call, the store holds the last lines and the last
+// handles of each side.
+func said(s *suite) {
+	const keep, batches, each = 20, 12, 15
+	ann, bob := s.person("Ann"), s.person("Bob")
+	long, short := s.begin(ann, bob), s.begin(s.person("Cat"), s.person("Dan"))
+	var lines []dating.ChatLine
+	var mine, theirs dating.SocialShared
+	s.ok(s.AddChat(s.ctx, []dating.Pending{{RoomID: short.RoomID, Seq: 1, Chat: &dating.ChatLine{From: short.Members[0], Text: "one", At: s.now}}}, keep))
+	seq := 0
+	for b := range batches {
+		var batch []dating.Pending
+		add := func(p dating.Pending) {
+			seq++
+			p.RoomID, p.Seq = long.RoomID, seq
+			batch = append(batch, p)
+		}
+		for i := range each {
+			line := dating.ChatLine{From: ann, Text: fmt.Sprint(b, "-", i), At: s.now}
+			lines = append(lines, line)
+			add(dating.Pending{Chat: &line})
+		}
+		// Handles as often as lines: they do not push the lines out.
+		for i := range each {
+			mine = dating.SocialShared{From: ann, Socials: dating.Socials{"x": fmt.Sprint(b, "-", i)}, At: s.now}
+			given := mine
+			add(dating.Pending{Socials: &given})
+			if b == 3 {
+				theirs = dating.SocialShared{From: bob, Socials: dating.Socials{"y": fmt.Sprint(i)}, At: s.now}
+				given := theirs
+				add(dating.Pending{Socials: &given})
+			}
+		}
+		s.ok(s.AddChat(s.ctx, batch, keep))
+		chat, socials, err := s.Said(s.ctx, long.RoomID, 1<<20)
+		s.ok(err)
+		require.Equal(s.T, lines[max(0, len(lines)-keep):], chat, "nothing older is held")
+		want := []dating.SocialShared{mine}
+		if b == 3 {
+			want = []dating.SocialShared{mine, theirs}
+		} else if b > 3 {
+			want = []dating.SocialShared{theirs, mine}
+		}
+		require.Equal(s.T, want, socials)
+	}
+	chat, _, err := s.Said(s.ctx, long.RoomID, 3)
+	s.ok(err)
+	require.Equal(s.T, lines[len(lines)-3:], chat)
+	chat, _, err = s.Said(s.ctx, short.RoomID, keep)
+	s.ok(err)
+	require.Len(s.T, chat, 1, "others' are left alone")
 }
 
 // fill gives ann so many calls, each of a minute, ten minutes apart, some of
