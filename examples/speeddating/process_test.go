@@ -91,16 +91,49 @@ func TestKill9(t *testing.T) {
 	}
 }
 
-// TestTerm sends SIGTERM in the middle of a call: the browsers are told, the
-// histories are written, and the process exits with 0.
+// TestTerm sends SIGTERM in the middle of a call and of an invitation: the
+// browsers are told before their sockets close, and the process exits with 0.
+// After a restart on the same database the call is in both histories, and
+// nobody is kept apart for the server's sake.
 func TestTerm(t *testing.T) {
 	t.Parallel()
-	server := startProcess(t, "-db", filepath.Join(t.TempDir(), "term.db"))
-	a, b := signUp(t, server.url, "A").open(), signUp(t, server.url, "B").open()
-	meet(t, a, b, 60)
+	db := filepath.Join(t.TempDir(), "term.db")
+	server := startProcess(t, "-db", db)
+	var people [4]*visitor
+	var tabs [4]*tab
+	for i := range people {
+		people[i] = signUp(t, server.url, fmt.Sprint("P", i))
+		tabs[i] = people[i].open()
+	}
+	room := meet(t, tabs[0], tabs[1], 60)
+	time.Sleep(5500 * time.Millisecond) // a call counts from 5 s on
+	tabs[2].must("queue:join", nil)
+	tabs[3].must("queue:join", nil)
+	tabs[2].must("call:invite", object{"toUserId": people[3].ID, "requestedSeconds": 60})
+	tabs[3].expect("call:notify")
 	require.NoError(t, server.Process.Signal(syscall.SIGTERM))
-	for _, side := range []*tab{a, b} {
+	for i, side := range tabs {
 		require.Contains(t, []int{1001, 1012}, side.closed())
+		var end object
+		if i < 2 {
+			end = side.expect("session:finalized")
+			require.Equal(t, room, end["roomId"])
+		} else {
+			end = side.expect("call:expired")
+			require.False(t, side.seen("call:rescinded"))
+		}
+		require.Equal(t, "restart", end["reason"])
 	}
 	require.NoError(t, server.Wait(), "exit status 0")
+
+	server = startProcess(t, "-db", db)
+	for _, v := range people {
+		v.base = server.url
+	}
+	for _, v := range people[:2] {
+		entries := v.mustDo("GET", "/room/history", nil, http.StatusOK)["calls"].([]any)
+		require.Len(t, entries, 1)
+		require.Equal(t, "restart", entries[0].(object)["reason"])
+	}
+	meet(t, people[2].open(), people[3].open(), 60) // no cooldown
 }

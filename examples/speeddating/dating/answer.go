@@ -105,7 +105,8 @@ func (p *Platform) expire(in *invite) {
 }
 
 // vanish ends the invite of somebody who has gone, or was taken out. A caller
-// who vanishes is kept apart from the callee.
+// who vanishes is kept apart from the callee, unless a server that stops has
+// sent them away.
 func (p *Platform) vanish(in *invite, c command) {
 	p.mu.Lock()
 	if in.held {
@@ -114,8 +115,13 @@ func (p *Platform) vanish(in *invite, c command) {
 		return
 	}
 	in.held = true
+	restart := c.Reason == "restart" || p.state >= draining
 	p.mu.Unlock()
-	if c.User != in.caller.ID {
+	switch {
+	case restart:
+		p.closeInvite(in, CallExpiredKind, "restart")
+		return
+	case c.User != in.caller.ID:
 		p.closeInvite(in, CallExpiredKind, "offline")
 		return
 	}
@@ -131,17 +137,18 @@ func (p *Platform) vanish(in *invite, c command) {
 // person ends, another may be answered again while it lives.
 func (p *Platform) unhold(in *invite, err error) {
 	p.mu.Lock()
-	in.held = false
 	left := time.Until(in.expires)
-	busy := CodeOf(err) == Busy
-	over := busy || in.gone != "" || left <= 0 || p.state == closed
-	if !over {
+	busy, restart := CodeOf(err) == Busy, p.state >= draining
+	over := busy || restart || in.gone != "" || left <= 0
+	if in.held = over; !over {
 		in.timer.Reset(left)
 	}
 	p.mu.Unlock()
 	switch {
 	case busy:
 		p.closeInvite(in, CallDeclinedKind, "busy")
+	case restart:
+		p.closeInvite(in, CallExpiredKind, "restart")
 	case over:
 		p.closeInvite(in, CallExpiredKind, "expired")
 	}

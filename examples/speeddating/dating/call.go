@@ -20,6 +20,7 @@ type call struct {
 	bytes   int64 // reserved
 	reason  string
 	ended   time.Time
+	told    chan struct{} // closed when both were told of the end
 	done    chan struct{} // closed when the end is in the store
 }
 
@@ -84,10 +85,13 @@ func (p *Platform) accept(ctx context.Context, c command) (*CallStart, error) {
 	}
 	start := cl.startLocked(1)
 	start.Here, start.Socket = true, ""
-	gone := in.gone
+	gone, restart := in.gone, p.state >= draining
 	p.mu.Unlock()
 	p.flush()
-	if gone != "" {
+	switch {
+	case restart: // Drain may not have waited for this call
+		p.end(cl, "restart")
+	case gone != "":
 		p.leave(cl, command{User: gone})
 	}
 	return &start, nil
@@ -100,7 +104,7 @@ func (p *Platform) begin(ctx context.Context, in *invite, c command) (*call, err
 		Call: Call{RoomID: in.id, Node: p.node, Incarnation: p.incarnation,
 			Members: [2]UserID{in.caller.ID, in.callee.ID}, AgreedSeconds: agreed},
 		sides: [2]side{{user: in.caller, socket: in.callerSocket}, {user: in.callee, socket: c.Socket}},
-		bytes: callBytes, done: make(chan struct{}),
+		bytes: callBytes, told: make(chan struct{}), done: make(chan struct{}),
 	}
 	busy := refuse(Busy, "one of you is in a call")
 	ok, err := p.bus.Claim(ctx, in.id, cl.length()+p.rules.TakeOver+time.Minute, claimKey(in.caller.ID), claimKey(in.callee.ID))

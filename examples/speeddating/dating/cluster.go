@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"strings"
+	"time"
 )
 
 // verb says what a command asks of the node that owns an invite or a call.
@@ -146,16 +147,29 @@ func (p *Platform) notify(c command) {
 	}
 }
 
-// courier brings notices to other nodes, until ctx ends.
+// courier brings notices to other nodes, until ctx ends; those that wait then
+// have a second.
 func (p *Platform) courier(ctx context.Context) {
-	for {
+	bring := func(ctx context.Context, c command) {
+		if _, err := p.send(ctx, c); err != nil && CodeOf(err) != NotFound {
+			p.log.Warn("another server was not told", "what", c.Verb, "id", c.ID, "err", err)
+		}
+	}
+	for ctx.Err() == nil {
 		select {
 		case <-ctx.Done():
-			return
 		case c := <-p.notices:
-			if _, err := p.send(ctx, c); err != nil && CodeOf(err) != NotFound {
-				p.log.Warn("another server was not told", "what", c.Verb, "id", c.ID, "err", err)
-			}
+			bring(ctx, c)
+		}
+	}
+	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), time.Second)
+	defer cancel()
+	for {
+		select {
+		case c := <-p.notices:
+			bring(ctx, c)
+		default:
+			return
 		}
 	}
 }

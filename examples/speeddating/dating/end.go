@@ -89,6 +89,7 @@ func (p *Platform) end(c *call, reason string) {
 	e := p.endedLocked(c, length)
 	p.mu.Unlock()
 	if !p.background(func() { p.finish(c, e) }) {
+		close(c.told)
 		close(c.done) // the next start finds the call open and finishes it
 	}
 }
@@ -114,6 +115,7 @@ func (p *Platform) finish(c *call, e EndedCall) {
 		p.forgetCall(c)
 	}
 	p.tell(e, totals)
+	close(c.told)
 	if err == nil {
 		return
 	}

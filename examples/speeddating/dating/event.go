@@ -88,7 +88,7 @@ type CallNotify struct {
 }
 
 // InviteOutcome tells what became of an invite. Reason is declined, busy,
-// rescinded, vanished, expired, offline or extended.
+// rescinded, vanished, expired, offline, restart or extended.
 type InviteOutcome struct {
 	InviteID  string     `json:"inviteId"`
 	Reason    string     `json:"reason"`

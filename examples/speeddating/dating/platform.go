@@ -224,17 +224,55 @@ func (p *Platform) Ready(ctx context.Context) error {
 	return nil
 }
 
-// Drain refuses new people, invites and calls with Draining; calls go on.
-func (p *Platform) Drain(context.Context) {
+// Drain refuses new people, invites and calls with Draining, and ends every
+// invite and call of this node with the reason restart: call:expired, which
+// leaves no cooldown, and session:finalized. It returns when all were told, or
+// when ctx ends; what is left then goes on behind it. Call it while the sockets
+// are open. One that closes later is not held against its person.
+func (p *Platform) Drain(ctx context.Context) {
+	var open []*invite
 	p.mu.Lock()
-	defer p.mu.Unlock()
 	p.state = max(p.state, draining)
+	for _, in := range p.invites {
+		if !in.held { // else whoever is at it ends it
+			in.held = true
+			open = append(open, in)
+		}
+	}
+	p.mu.Unlock()
+	quiet := make(chan struct{})
+	if p.background(func() {
+		defer close(quiet)
+		for _, in := range open {
+			p.closeInvite(in, CallExpiredKind, "restart")
+		}
+		p.accepts.Wait()
+	}) {
+		select {
+		case <-quiet:
+		case <-ctx.Done():
+		}
+	}
+	p.mu.Lock()
+	calls := slices.Collect(maps.Values(p.calls))
+	p.mu.Unlock()
+	for _, c := range calls {
+		p.end(c, "restart")
+	}
+	for _, c := range calls {
+		select {
+		case <-c.told:
+		case <-ctx.Done():
+			return
+		}
+	}
+	p.out.wait()
 }
 
-// Shutdown drains, ends every invite and call of this node (reason restart,
-// histories written) and ends Run. When it returns nil no goroutine or timer of
-// p is left; if ctx ends first, what could not be written is finished by the
-// next start on the same store, and the error is ctx's.
+// Shutdown drains, waits until the histories are written, and ends Run. When
+// it returns nil no goroutine or timer of p is left; if ctx ends first, what
+// could not be written is finished by the next start on the same store, and the
+// error is ctx's.
 func (p *Platform) Shutdown(ctx context.Context) error {
 	p.Drain(ctx)
 	p.mu.Lock()
@@ -243,15 +281,14 @@ func (p *Platform) Shutdown(ctx context.Context) error {
 		return nil
 	}
 	p.state = closed
-	invites := slices.Collect(maps.Values(p.invites))
+	p.mu.Unlock()
+	p.accepts.Wait()
+	p.mu.Lock()
+	invites, calls := slices.Collect(maps.Values(p.invites)), slices.Collect(maps.Values(p.calls))
 	p.mu.Unlock()
 	for _, in := range invites {
 		p.closeInvite(in, CallExpiredKind, "restart")
 	}
-	p.accepts.Wait()
-	p.mu.Lock()
-	calls := slices.Collect(maps.Values(p.calls))
-	p.mu.Unlock()
 	for _, c := range calls {
 		p.end(c, "restart")
 	}

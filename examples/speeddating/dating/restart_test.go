@@ -119,7 +119,8 @@ func TestStoreAway(t *testing.T) {
 // faulty is a store that can be away.
 type faulty struct {
 	dating.Store
-	away atomic.Bool
+	away  atomic.Bool
+	hangs atomic.Bool // EndCall, while away
 }
 
 var errAway = errors.New("the database is away")
@@ -156,6 +157,9 @@ func (f *faulty) StartCall(ctx context.Context, c dating.Call) error {
 
 func (f *faulty) EndCall(ctx context.Context, c dating.EndedCall) (map[dating.UserID]dating.Totals, error) {
 	if err := f.err(); err != nil {
+		if f.hangs.Load() {
+			<-ctx.Done()
+		}
 		return nil, err
 	}
 	return f.Store.EndCall(ctx, c)
@@ -175,6 +179,7 @@ func TestDrainAndShutdown(t *testing.T) {
 		start := ann.call(bob, 600)
 		in, err := cat.invite(dan, 60)
 		require.NoError(t, err)
+		require.NoError(t, s.Chat(ctx, ann.id, start.RoomID, "so long"))
 		time.Sleep(20*time.Second - time.Millisecond)
 		s.Drain(ctx)
 		refused(t, dating.Draining, s.Ready(ctx))
@@ -184,22 +189,109 @@ func TestDrainAndShutdown(t *testing.T) {
 		_, err = eve.invite(ann, 60)
 		require.Error(t, err)
 		_, err = dan.accept(in.InviteID, 60)
-		refused(t, dating.Draining, err)
-		require.NoError(t, s.Chat(ctx, ann.id, start.RoomID, "calls go on"))
+		refused(t, dating.NotFound, err)
+		refused(t, dating.NotFound, s.Chat(ctx, ann.id, start.RoomID, "too late"))
+		// All were told while their sockets are open, and nobody is blamed.
+		for _, p := range []*person{cat, dan} {
+			require.Equal(t, "restart", last[*dating.InviteOutcome](p, dating.CallExpiredKind).Reason)
+		}
+		for _, p := range []*person{ann, bob} {
+			require.Equal(t, &dating.Finalized{RoomID: start.RoomID, DurationSeconds: 19, Reason: "restart"}, last[*dating.Finalized](p, dating.SessionFinalizedKind))
+		}
+		for _, p := range []*person{cat, ann, bob, dan} {
+			s.SocketClosed(p.tab, false)
+		}
 		require.NoError(t, s.Shutdown(ctx))
 		require.NoError(t, s.Shutdown(ctx), "twice does no harm")
-		require.Equal(t, "restart", last[*dating.InviteOutcome](dan, dating.CallExpiredKind).Reason)
-		require.Equal(t, "restart", last[*dating.Finalized](bob, dating.SessionFinalizedKind).Reason)
+		require.Empty(t, dan.told(dating.CallRescindedKind))
+		require.Empty(t, bob.told(dating.PeerDisconnectedKind))
+		rel, err := w.store.Relations(ctx, cat.id, time.Now(), 10)
+		require.NoError(t, err)
+		require.Empty(t, rel.Cooldowns)
 		for _, p := range []*person{ann, bob} {
 			list, err := w.store.History(ctx, p.id, dating.HistoryKey{}, 10)
 			require.NoError(t, err)
 			require.Len(t, list, 1)
-			require.Equal(t, "calls go on", list[0].Chat[0].Text)
+			require.Equal(t, "so long", list[0].Chat[0].Text)
+			require.Equal(t, "restart", list[0].Reason)
 		}
 		s.SocketClosed(ann.tab, true) // late ends do no harm
 		s.SocketAway(bob.tab)
 		require.Zero(t, w.bus.Stats().Nodes)
 		require.Zero(t, w.bus.Stats().Claims)
+	})
+}
+
+// A node stops whose people are in an invite and a call of another node: the
+// invite ends without a cooldown, and the call waits for them to come back there.
+func TestDrainOfAGuestNode(t *testing.T) {
+	bubble(t, 2, func(t *testing.T, w *world) {
+		n1, n2 := w.nodes[0], w.nodes[1]
+		ann, bob, cat, dan := n1.free("Ann"), n2.free("Bob"), n1.free("Cat"), n2.free("Dan")
+		time.Sleep(2 * time.Second)
+		start := ann.call(bob, 600)
+		in, err := cat.invite(dan, 60)
+		require.NoError(t, err)
+		time.Sleep(10 * time.Second)
+		n2.Drain(ctx)
+		require.Empty(t, ann.told(dating.SessionFinalizedKind))
+		n2.SocketClosed(bob.tab, false)
+		n2.SocketClosed(dan.tab, false)
+		require.NoError(t, n2.Shutdown(ctx))
+		synctest.Wait()
+		require.Equal(t, &dating.InviteOutcome{InviteID: in.InviteID, Reason: "restart"}, last[*dating.InviteOutcome](cat, dating.CallExpiredKind))
+		require.Len(t, ann.told(dating.PeerAwayKind), 1)
+		back := bob.at(n1)
+		_, err = n1.Resume(ctx, bob.id, back.tab, start.RoomID)
+		require.NoError(t, err)
+		time.Sleep(time.Minute)
+		require.Empty(t, ann.told(dating.SessionFinalizedKind))
+	})
+}
+
+// A database that is away when the node stops, or does not even say so: Drain
+// and Shutdown end with their contexts. The next start writes the history.
+func TestDrainIsBounded(t *testing.T) {
+	for _, hangs := range []bool{false, true} {
+		drainBounded(t, hangs)
+	}
+}
+
+func drainBounded(t *testing.T, hangs bool) {
+	synctest.Test(t, func(t *testing.T) {
+		w := newWorld(t, 0, dating.Rules{FlushEvery: time.Second, NodeLease: 15 * time.Second})
+		f := &faulty{Store: w.store}
+		w.faulty = f
+		s := w.start("n1")
+		ann, bob := s.free("Ann"), s.free("Bob")
+		ann.call(bob, 600)
+		time.Sleep(10 * time.Second)
+		f.away.Store(true)
+		f.hangs.Store(hangs)
+		before := time.Now()
+		second, cancel := context.WithTimeout(ctx, time.Second)
+		defer cancel()
+		s.Drain(second)
+		if hangs {
+			require.Equal(t, time.Second, time.Since(before))
+		} else {
+			require.Zero(t, time.Since(before))
+			require.Equal(t, "restart", last[*dating.Finalized](bob, dating.SessionFinalizedKind).Reason)
+		}
+		short, cancel := context.WithDeadline(ctx, before.Add(3*time.Second))
+		defer cancel()
+		require.ErrorIs(t, s.Shutdown(short), context.DeadlineExceeded)
+		require.Equal(t, 3*time.Second, time.Since(before))
+		require.NoError(t, <-s.ran)
+		require.NoError(t, s.tracker.Shutdown(ctx))
+		f.away.Store(false)
+		w.nodes, w.bus = nil, bus.NewMemory()
+		w.start("n1")
+		defer w.close()
+		list, err := w.store.History(ctx, ann.id, dating.HistoryKey{}, 10)
+		require.NoError(t, err)
+		require.Len(t, list, 1)
+		require.Equal(t, "restart", list[0].Reason)
 	})
 }
 

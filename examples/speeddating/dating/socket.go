@@ -198,7 +198,9 @@ func (p *Platform) moved(socketID string, away bool) {
 
 // SocketClosed says that the socket is gone for good: at once after a clean
 // close, after the grace otherwise. With the person's last socket go the
-// place in the queue, the open invite and the call.
+// place in the queue, the open invite and the call. While this node drains it
+// is the node that went, and nobody is blamed for that: their invite ends with
+// reason restart, and a call of another node waits for them to come back there.
 func (p *Platform) SocketClosed(socketID string, _ bool) { p.dropSocket(socketID) }
 
 func (p *Platform) dropSocket(socketID string) {
@@ -216,6 +218,10 @@ func (p *Platform) dropSocket(socketID string) {
 		delete(p.people, who.id)
 	}
 	room, invite, wanted := who.room, who.invite, who.wants
+	gone := command{Verb: verbGone, User: who.id, Socket: socketID}
+	if p.state >= draining {
+		gone.Reason = "restart"
+	}
 	if last {
 		who.wants = false
 	}
@@ -232,17 +238,20 @@ func (p *Platform) dropSocket(socketID string) {
 		p.publish(Event{To: who.id, Kind: wishKind, Data: &wish{Wants: true, Again: true}})
 	}
 	for _, id := range []string{invite, room} {
-		switch {
-		case id == "":
-		case !elsewhere:
-			p.notify(command{Verb: verbGone, User: who.id, Socket: socketID, ID: id})
-		default:
-			if id == room {
-				p.notify(command{Verb: verbLost, User: who.id, Socket: socketID, ID: id})
-			}
-			if last {
-				p.background(func() { p.lookAgain(command{Verb: verbGone, User: who.id, Socket: socketID, ID: id}) })
-			}
+		if id == "" {
+			continue
+		}
+		gone.ID = id
+		// The call may be taken over by another tab.
+		waits := id == room && (elsewhere || gone.Reason != "")
+		if waits {
+			p.notify(command{Verb: verbLost, User: who.id, Socket: socketID, ID: id})
+		}
+		switch c := gone; {
+		case elsewhere && last:
+			p.background(func() { p.lookAgain(c) })
+		case !elsewhere && !waits:
+			p.notify(c)
 		}
 	}
 }
