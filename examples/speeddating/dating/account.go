@@ -94,11 +94,12 @@ func (p *Platform) Link(ctx context.Context, s Session, email, password string) 
 	case err != nil:
 		return Credential{}, unavailable("the database does not answer", err)
 	}
-	p.sessions.Set(fresh.Hash, fresh)
 	p.forget(s.User)
-	e := endedSessions{User: s.User, Hashes: []TokenHash{s.Hash}, Now: &fresh}
-	p.endSessions(e)
-	p.broadcast(message{Sessions: &e})
+	p.endEverywhere(endedSessions{User: s.User, Hashes: []TokenHash{s.Hash}, Now: &fresh})
+	// A login meanwhile has ended the fresh session when no socket was in it yet.
+	if _, err := p.sessionOf(ctx, fresh.Hash); CodeOf(err) == Unauthenticated {
+		p.endEverywhere(endedSessions{User: s.User, Hashes: []TokenHash{fresh.Hash}, Reason: "login"})
+	}
 	return c, nil
 }
 
@@ -132,10 +133,8 @@ func (p *Platform) Login(ctx context.Context, email, password string) (Credentia
 	if err != nil {
 		return Credential{}, unavailable("the database does not answer", err)
 	}
-	p.sessions.Set(s.Hash, s)
-	e := endedSessions{User: id, Hashes: ended, Reason: "login"}
-	p.endSessions(e)
-	p.broadcast(message{Sessions: &e})
+	// s does not go into the cache here: a login after this one may have ended it.
+	p.endEverywhere(endedSessions{User: id, Hashes: ended, Reason: "login"})
 	return c, nil
 }
 
@@ -144,9 +143,7 @@ func (p *Platform) Logout(ctx context.Context, s Session) error {
 	if err := p.store.EndSession(ctx, s.Hash); err != nil {
 		return unavailable("the database does not answer", err)
 	}
-	e := endedSessions{User: s.User, Hashes: []TokenHash{s.Hash}, Reason: "logout"}
-	p.endSessions(e)
-	p.broadcast(message{Sessions: &e})
+	p.endEverywhere(endedSessions{User: s.User, Hashes: []TokenHash{s.Hash}, Reason: "logout"})
 	return nil
 }
 
@@ -180,6 +177,11 @@ type endedSessions struct {
 	Hashes []TokenHash
 	Reason string
 	Now    *Session
+}
+
+func (p *Platform) endEverywhere(e endedSessions) {
+	p.endSessions(e)
+	p.broadcast(message{Sessions: &e})
 }
 
 // endSessions does so on this node: from here on the tokens are refused.

@@ -1,6 +1,7 @@
 package dating_test
 
 import (
+	"context"
 	"strings"
 	"testing"
 	"testing/synctest"
@@ -36,6 +37,70 @@ func TestSignUpChecks(t *testing.T) {
 		time.Sleep(7*24*time.Hour + time.Second)
 		_, err = s.Authenticate(ctx, c.Token)
 		refused(t, dating.Unauthenticated, err)
+	})
+}
+
+// slowLogin lets a test do something between the commit of a session and what
+// the platform makes of it.
+type slowLogin struct {
+	dating.Store
+	after func() // once
+}
+
+func (s *slowLogin) then() {
+	if f := s.after; f != nil {
+		s.after = nil
+		f()
+	}
+}
+
+func (s *slowLogin) ReplaceSessions(ctx context.Context, fresh dating.Session) ([]dating.TokenHash, error) {
+	ended, err := s.Store.ReplaceSessions(ctx, fresh)
+	s.then()
+	return ended, err
+}
+
+func (s *slowLogin) LinkAccount(ctx context.Context, old dating.TokenHash, fresh dating.Session, email string, password []byte) error {
+	err := s.Store.LinkAccount(ctx, old, fresh, email, password)
+	s.then()
+	return err
+}
+
+// Of two logins at once only the later one's token lives, and a login that
+// comes in the middle of a link ends the linked session with its sockets.
+func TestConcurrentLogins(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		w := newWorld(t, 0, dating.Rules{})
+		slow := &slowLogin{Store: w.store}
+		w.faulty = slow
+		s := w.start("n1")
+		defer w.close()
+		login := func() dating.Credential {
+			c, err := s.Login(ctx, "ann@example.org", "correct horse")
+			require.NoError(t, err)
+			return c
+		}
+		ann := s.guest("Ann")
+		var later dating.Credential
+		slow.after = func() { later = login() }
+		linked, err := s.Link(ctx, ann.session, "ann@example.org", "correct horse")
+		require.NoError(t, err)
+		for _, token := range []string{ann.token, linked.Token} {
+			_, err = s.Authenticate(ctx, token)
+			refused(t, dating.Unauthenticated, err)
+		}
+		_, err = s.Authenticate(ctx, later.Token)
+		require.NoError(t, err)
+		list := ann.told(dating.SessionInvalidatedKind)
+		require.Len(t, list, 1, "its socket is to be closed")
+		require.Equal(t, ann.tab, list[0].Socket)
+
+		slow.after = func() { later = login() }
+		earlier := login()
+		_, err = s.Authenticate(ctx, earlier.Token)
+		refused(t, dating.Unauthenticated, err)
+		_, err = s.Authenticate(ctx, later.Token)
+		require.NoError(t, err)
 	})
 }
 
