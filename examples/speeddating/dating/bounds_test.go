@@ -3,6 +3,7 @@ package dating_test
 import (
 	"context"
 	"fmt"
+	"strings"
 	"testing"
 	"time"
 
@@ -60,4 +61,52 @@ type said struct {
 func (s *said) Said(ctx context.Context, room string, keep int) ([]dating.ChatLine, []dating.SocialShared, error) {
 	s.most = max(s.most, keep)
 	return s.Store.Said(ctx, room, keep)
+}
+
+// A page of a history ends when enough was said, and the cursor goes on there.
+func TestHistoryPageIsBounded(t *testing.T) {
+	bubbleRules(t, 1, dating.Rules{HistoryBytes: 5000, HistoryPage: 3, FlushEvery: time.Minute, NodeLease: time.Hour}, func(t *testing.T, w *world) {
+		s := w.nodes[0]
+		ann := s.free("Ann")
+		var rooms []string
+		for i := range 8 {
+			other := s.free("P")
+			ann.queue()
+			room := ann.call(other, 60).RoomID
+			for range 2 {
+				require.NoError(t, s.Chat(ctx, ann.id, room, strings.Repeat("ä", 500)))
+			}
+			if i == 3 { // larger than a page
+				for range 4 {
+					time.Sleep(time.Second)
+					require.NoError(t, s.Chat(ctx, other.id, room, strings.Repeat("ä", 500)))
+				}
+			}
+			refused(t, dating.Invalid, s.Chat(ctx, ann.id, room, "six bytes each: \x01"))
+			time.Sleep(10 * time.Second)
+			require.NoError(t, s.EndCall(ctx, ann.id, room))
+			rooms = append([]string{room}, rooms...)
+		}
+		var got []string
+		var sizes []int
+		for cursor := ""; ; {
+			h, err := s.History(ctx, ann.id, cursor)
+			require.NoError(t, err)
+			for _, c := range h.Calls {
+				got = append(got, c.RoomID)
+				require.GreaterOrEqual(t, len(c.Chat), 2)
+			}
+			sizes = append(sizes, len(h.Calls))
+			if cursor = h.Cursor; cursor == "" {
+				break
+			}
+		}
+		require.Equal(t, rooms, got)
+		require.Equal(t, []int{2, 2, 1, 2, 1}, sizes)
+		me, err := s.Profile(ctx, ann.id)
+		require.NoError(t, err)
+		require.Len(t, me.Metrics.Recent, 8)
+		require.Equal(t, rooms[0], me.Metrics.Recent[0].RoomID)
+		require.Empty(t, me.Metrics.Recent[0].Chat)
+	})
 }

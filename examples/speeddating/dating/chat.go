@@ -4,6 +4,7 @@ import (
 	"context"
 	"strings"
 	"time"
+	"unicode"
 	"unicode/utf8"
 )
 
@@ -14,12 +15,16 @@ const lineBytes = 128
 // TooMany.
 func (p *Platform) Chat(ctx context.Context, id UserID, roomID, text string) error {
 	text = strings.TrimSpace(text)
-	if text == "" || !utf8.ValidString(text) || utf8.RuneCountInString(text) > p.rules.ChatRunes {
+	if text == "" || !utf8.ValidString(text) || utf8.RuneCountInString(text) > p.rules.ChatRunes || strings.ContainsFunc(text, unprintable) {
 		return refuse(Invalid, "a line has 1 to 500 characters")
 	}
 	_, err := p.send(ctx, command{Verb: verbChat, User: id, ID: roomID, Text: text})
 	return err
 }
+
+// unprintable are the control characters that nobody types; each would take
+// six bytes wherever a line is JSON.
+func unprintable(r rune) bool { return unicode.IsControl(r) && r != '\n' && r != '\r' && r != '\t' }
 
 // chat is carried out on the call's node.
 func (p *Platform) chat(c command) error {

@@ -248,8 +248,13 @@ type Store interface {
 	Orphans(ctx context.Context, node, incarnation string, now time.Time, limit int) ([]Orphan, error)
 
 	// History gives up to limit entries older than before (zero: from the
-	// newest), live and archived alike.
-	History(ctx context.Context, id UserID, before HistoryKey, limit int) ([]HistoryEntry, error)
+	// newest), live and archived alike. The page ends before chat and handles
+	// are more than maxBytes, but has one entry if there is one; more reports
+	// whether others follow. Nothing that is not given is read.
+	History(ctx context.Context, id UserID, before HistoryKey, limit, maxBytes int) (page []HistoryEntry, more bool, err error)
+	// Recent gives the newest up to limit without chat and handles, which it
+	// does not read.
+	Recent(ctx context.Context, id UserID, limit int) ([]HistoryEntry, error)
 
 	// The sweeps: each removes at most limit rows and says how many.
 	SweepSessions(ctx context.Context, now time.Time, limit int) (int, error)

@@ -13,21 +13,21 @@ type HistoryView struct {
 	Cursor string         `json:"cursor,omitempty"` // empty at the end
 }
 
-// History gives a page, newest first, live and archived alike. Invalid: the
-// cursor.
+// History gives a page, newest first, live and archived alike: up to
+// Rules.HistoryPage calls and about Rules.HistoryBytes of what was said in
+// them. Invalid: the cursor.
 func (p *Platform) History(ctx context.Context, id UserID, cursor string) (HistoryView, error) {
 	before, err := parseHistoryKey(cursor)
 	if err != nil {
 		return HistoryView{}, err
 	}
-	entries, err := p.store.History(ctx, id, before, p.rules.HistoryPage+1)
+	page, more, err := p.store.History(ctx, id, before, p.rules.HistoryPage, p.rules.HistoryBytes)
 	if err != nil {
 		return HistoryView{}, unavailable("the database does not answer", err)
 	}
-	v := HistoryView{Calls: entries}
-	if len(entries) > p.rules.HistoryPage {
-		v.Calls = entries[:p.rules.HistoryPage]
-		v.Cursor = v.Calls[len(v.Calls)-1].key().cursor()
+	v := HistoryView{Calls: page}
+	if more {
+		v.Cursor = page[len(page)-1].key().cursor()
 	}
 	return v, nil
 }

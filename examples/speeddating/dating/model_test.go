@@ -236,7 +236,7 @@ func (m *model) check() {
 	}
 	if m.step%50 == 0 {
 		for _, p := range m.people {
-			list, err := m.w.store.History(ctx, p.id, dating.HistoryKey{}, 10_000)
+			list, _, err := m.w.store.History(ctx, p.id, dating.HistoryKey{}, 10_000, 1<<30)
 			require.NoError(m.T, err)
 			require.Len(m.T, list, m.past[p.id], "step %d", m.step)
 		}

@@ -44,12 +44,9 @@ func (p *Platform) Profile(ctx context.Context, id UserID) (Profile, error) {
 	if err != nil {
 		return Profile{}, err
 	}
-	recent, err := p.store.History(ctx, id, HistoryKey{}, p.rules.RecentCalls)
+	recent, err := p.store.Recent(ctx, id, p.rules.RecentCalls)
 	if err != nil {
 		return Profile{}, unavailable("the database does not answer", err)
-	}
-	for i := range recent {
-		recent[i].Chat, recent[i].Socials = []ChatLine{}, []SocialShared{}
 	}
 	return Profile{
 		UserID: u.ID, Name: u.Name, Gender: u.Gender, SelfieURL: u.card().SelfieURL, Socials: u.Socials, Email: u.Email,

@@ -30,7 +30,8 @@ type Rules struct {
 	WindowCards  int           // cards a viewer holds: 50
 	Reporters    int           // different people that bring one under review: 4
 	ReasonRunes  int           // characters of a report: 500
-	HistoryPage  int           // 20
+	HistoryPage  int           // calls: 20
+	HistoryBytes int           // of chat and handles on a page; one call may be more: 256 KiB
 	RecentCalls  int           // calls in the metrics: 10
 	HistoryFor   time.Duration // then to the archive: 7 days
 	IntroFor     time.Duration // life of an introduction link: 30 days
@@ -84,6 +85,7 @@ func (r Rules) withDefaults() (Rules, error) {
 	n("Reporters", &r.Reporters, 4)
 	n("ReasonRunes", &r.ReasonRunes, 500)
 	n("HistoryPage", &r.HistoryPage, 20)
+	n("HistoryBytes", &r.HistoryBytes, 256<<10)
 	n("RecentCalls", &r.RecentCalls, 10)
 	t("HistoryFor", &r.HistoryFor, 7*day)
 	t("IntroFor", &r.IntroFor, 30*day)

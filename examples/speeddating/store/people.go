@@ -163,12 +163,15 @@ func changed(n int, err, none error) error {
 
 // encode gives v as JSON, and empty for a nil map or slice.
 func encode(v any, empty string) (string, error) {
-	b, err := json.Marshal(v)
-	if err != nil {
+	var b strings.Builder
+	e := json.NewEncoder(&b)
+	e.SetEscapeHTML(false) // it is no page: six bytes for a < would be waste
+	if err := e.Encode(v); err != nil {
 		return "", err
 	}
-	if string(b) == "null" {
+	text := strings.TrimSuffix(b.String(), "\n")
+	if text == "null" {
 		return empty, nil
 	}
-	return string(b), nil
+	return text, nil
 }

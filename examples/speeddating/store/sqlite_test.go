@@ -253,7 +253,7 @@ func TestKill9(t *testing.T) {
 		for room := range started {
 			n := 0
 			for _, id := range []dating.UserID{dating.UserID(room + "-a"), dating.UserID(room + "-b")} {
-				list, err := s.History(ctx, id, dating.HistoryKey{}, 10)
+				list, _, err := s.History(ctx, id, dating.HistoryKey{}, 10, 1<<20)
 				require.NoError(t, err)
 				n += len(list)
 			}

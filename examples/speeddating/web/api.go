@@ -195,7 +195,15 @@ func matches(header, etag string) bool {
 	return false
 }
 
+// historyBytes is what a page of a history may cost: dating.Rules.HistoryBytes
+// as the database gives it, decoded, and as JSON again.
+const historyBytes = 1 << 20
+
 func (s *Server) history(w http.ResponseWriter, r *http.Request, who dating.Session) error {
+	if s.Requests.Reserve(historyBytes) != nil {
+		return errNoRoom
+	}
+	defer s.Requests.Release(historyBytes)
 	view, err := s.platform.History(r.Context(), who.User, r.URL.Query().Get("cursor"))
 	if err == nil {
 		private(w, view)

@@ -254,7 +254,7 @@ func (s *suite) fill(n int) (ann dating.UserID, rooms []string) {
 func (s *suite) pages(id dating.UserID) (rooms []string) {
 	var before dating.HistoryKey
 	for {
-		list, err := s.History(s.ctx, id, before, 3)
+		list, more, err := s.History(s.ctx, id, before, 3, 1<<20)
 		s.ok(err)
 		for _, h := range list {
 			if !before.EndedAt.IsZero() {
@@ -264,9 +264,10 @@ func (s *suite) pages(id dating.UserID) (rooms []string) {
 			before = dating.HistoryKey{EndedAt: h.EndedAt, RoomID: h.RoomID}
 			rooms = append(rooms, h.RoomID)
 		}
-		if len(list) < 3 {
+		if !more {
 			return rooms
 		}
+		require.Len(s.T, list, 3)
 	}
 }
 
@@ -274,6 +275,68 @@ func history(s *suite) {
 	ann, rooms := s.fill(20)
 	require.ElementsMatch(s.T, rooms, s.pages(ann))
 	require.Empty(s.T, s.past("nobody"))
+}
+
+// A page ends before it is too large, whatever was said, and the next begins
+// where it ended; the newest are also there without what was said in them.
+func historyBytes(s *suite) {
+	ann, bob := s.person("Ann"), s.person("Bob")
+	var rooms []string
+	for i, lines := range []int{0, 3, 200, 10, 10, 10, 10, 0, 0, 1} { // 200: one call larger than a page
+		c := s.call(ann, bob)
+		c.StartedAt = s.now.Add(time.Duration(-i) * 10 * time.Minute)
+		s.ok(s.StartCall(s.ctx, c))
+		e := s.end(c, time.Minute)
+		for j := range lines {
+			e.Chat = append(e.Chat, dating.ChatLine{From: ann, Text: fmt.Sprintf("%03d %0400d", j, i), At: s.now})
+		}
+		_, err := s.EndCall(s.ctx, e)
+		s.ok(err)
+		rooms = append(rooms, c.RoomID)
+	}
+	pages := func() (got []string, sizes []int) {
+		var before dating.HistoryKey
+		for {
+			list, more, err := s.History(s.ctx, ann, before, 5, 12<<10)
+			s.ok(err)
+			size := 0
+			for _, h := range list {
+				for _, line := range h.Chat {
+					size += len(line.Text)
+				}
+				got = append(got, h.RoomID)
+				before = dating.HistoryKey{EndedAt: h.EndedAt, RoomID: h.RoomID}
+			}
+			if len(list) > 1 {
+				require.LessOrEqual(s.T, size, 12<<10)
+			}
+			sizes = append(sizes, len(list))
+			if !more {
+				return got, sizes
+			}
+		}
+	}
+	for range 2 {
+		got, sizes := pages()
+		require.Equal(s.T, rooms, got, "each once, in order")
+		require.Equal(s.T, []int{2, 1, 2, 5}, sizes)
+		recent, err := s.Recent(s.ctx, ann, 4)
+		s.ok(err)
+		require.Len(s.T, recent, 4)
+		for i, h := range recent {
+			require.Equal(s.T, rooms[i], h.RoomID)
+			require.Equal(s.T, bob, h.WithUserID)
+			require.Equal(s.T, "Bob", h.WithName)
+			require.Equal(s.T, 60, h.DurationSeconds)
+			require.Equal(s.T, []dating.ChatLine{}, h.Chat)
+			require.Equal(s.T, []dating.SocialShared{}, h.Socials)
+		}
+		_, err = s.ArchiveHistory(s.ctx, s.now.Add(-25*time.Minute), 100) // the larger half
+		s.ok(err)
+	}
+	recent, err := s.Recent(s.ctx, "nobody", 4)
+	s.ok(err)
+	require.Empty(s.T, recent)
 }
 
 func archive(s *suite) {
