@@ -209,7 +209,7 @@ func TestDrainAndShutdown(t *testing.T) {
 		require.NoError(t, err)
 		require.Empty(t, rel.Cooldowns)
 		for _, p := range []*person{ann, bob} {
-			list, err := w.store.History(ctx, p.id, dating.HistoryKey{}, 10)
+			list, _, err := w.store.History(ctx, p.id, dating.HistoryKey{}, 10, 1<<20)
 			require.NoError(t, err)
 			require.Len(t, list, 1)
 			require.Equal(t, "so long", list[0].Chat[0].Text)
@@ -288,7 +288,7 @@ func drainBounded(t *testing.T, hangs bool) {
 		w.nodes, w.bus = nil, bus.NewMemory()
 		w.start("n1")
 		defer w.close()
-		list, err := w.store.History(ctx, ann.id, dating.HistoryKey{}, 10)
+		list, _, err := w.store.History(ctx, ann.id, dating.HistoryKey{}, 10, 1<<20)
 		require.NoError(t, err)
 		require.Len(t, list, 1)
 		require.Equal(t, "restart", list[0].Reason)
