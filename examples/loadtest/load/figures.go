@@ -24,12 +24,13 @@ type figures struct {
 	connected, calling              atomic.Int64 // now
 	attempted, completed            atomic.Int64
 	attemptedIn, completedIn        atomic.Int64 // in the window
-	messages, checked               atomic.Int64
+	messages, presence, checked     atomic.Int64
 	lost, doubled, reordered        atomic.Int64
 	cuts, resumed, notModified      atomic.Int64
 	signUp, connect, notify, start  histogram
 	sdp, chat, finalized, queueRead histogram
 	messagesBefore, messagesAfter   int64
+	presenceBefore, presenceAfter   int64
 	connectedAtEnd                  int64
 
 	mu     sync.Mutex
@@ -123,13 +124,13 @@ func (f *figures) compare(kind string, got []int, want int) {
 
 // open and close begin and end the window.
 func (f *figures) open(t *traffic) {
-	f.began, f.base, f.messagesBefore = time.Now(), t.read(), f.messages.Load()
+	f.began, f.base, f.messagesBefore, f.presenceBefore = time.Now(), t.read(), f.messages.Load(), f.presence.Load()
 	f.inWindow.Store(true)
 }
 
 func (f *figures) close(t *traffic) {
 	f.inWindow.Store(false)
-	f.took, f.end, f.messagesAfter = time.Since(f.began), t.read(), f.messages.Load()
+	f.took, f.end, f.messagesAfter, f.presenceAfter = time.Since(f.began), t.read(), f.messages.Load(), f.presence.Load()
 	f.connectedAtEnd = f.connected.Load()
 }
 

@@ -137,7 +137,10 @@ func (p *person) changed(s sigclient.State) {
 func (p *person) take(m sigclient.Message) {
 	p.r.figures.messages.Add(1)
 	switch m.Type {
-	case "queue:snapshot", "queue:update", "metrics:update", "ok":
+	case "queue:snapshot", "queue:update":
+		p.r.figures.presence.Add(1)
+		return
+	case "metrics:update", "ok":
 		return
 	case "error":
 		var e sigclient.Error

@@ -20,6 +20,10 @@ type Report struct {
 	CallsPerMinute float64 `json:"callsPerMinute"` // completed
 	MessagesPerSec float64 `json:"messagesPerSec"` // received from the server, by everybody
 
+	// PresencePerMinute is how many messages told anybody who is free. A
+	// server that tells everybody of everything sends 3 N² under this load.
+	PresencePerMinute float64 `json:"presencePerMinute"`
+
 	// Over the whole run: numbered messages that were checked, and what was
 	// wrong with them.
 	Checked   int64 `json:"checked"`
@@ -62,7 +66,9 @@ func (r *runner) report(server *ServerUsage) *Report {
 		CallsStarted: f.attemptedIn.Load(), CallsCompleted: f.completedIn.Load(),
 		CallsPerMinute: float64(f.completedIn.Load()) / minutes,
 		MessagesPerSec: float64(f.messagesAfter-f.messagesBefore) / f.took.Seconds(),
-		Checked:        f.checked.Load(), Lost: f.lost.Load(), Doubled: f.doubled.Load(), Reordered: f.reordered.Load(),
+
+		PresencePerMinute: float64(f.presenceAfter-f.presenceBefore) / minutes,
+		Checked:           f.checked.Load(), Lost: f.lost.Load(), Doubled: f.doubled.Load(), Reordered: f.reordered.Load(),
 		Cuts: f.cuts.Load(), Resumed: f.resumed.Load(), Errors: faults,
 		SignUp: f.signUp.summary(), Connect: f.connect.summary(),
 		Notify: f.notify.summary(), Start: f.start.summary(), SDP: f.sdp.summary(), Chat: f.chat.summary(),
@@ -88,6 +94,7 @@ func (r *Report) WriteText(out io.Writer) error {
 	row("window", "%v", r.Window.Round(time.Second))
 	row("calls", "%d started, %d completed, %.0f a minute", r.CallsStarted, r.CallsCompleted, r.CallsPerMinute)
 	row("messages to clients", "%.0f a second", r.MessagesPerSec)
+	row("who is free", "%.0f messages a minute; everything to everybody would be 3 N² = %d", r.PresencePerMinute, 3*r.Users*r.Users)
 	row("numbered messages", "%d checked: %d lost, %d doubled, %d reordered", r.Checked, r.Lost, r.Doubled, r.Reordered)
 	if r.Cuts > 0 {
 		row("sockets cut", "%d, resumed %d", r.Cuts, r.Resumed)
