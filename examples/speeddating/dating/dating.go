@@ -185,7 +185,8 @@ var (
 // when it returns nil, what it wrote survives kill -9. Package storetest holds
 // the suite that every implementation passes.
 type Store interface {
-	// Ping reports whether the database answers.
+	// Ping reports within about a second whether the database can be read and
+	// written; it may be asked often.
 	Ping(ctx context.Context) error
 
 	// CreateGuest adds a person, their session and who introduced them.

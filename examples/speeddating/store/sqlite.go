@@ -30,6 +30,7 @@ import (
 	"errors"
 	"fmt"
 	"net/url"
+	"os"
 	"sync"
 	"time"
 
@@ -56,7 +57,10 @@ type SQLite struct {
 	reads *sql.DB
 	write *sql.DB
 	conn  *sql.Conn // the writer's
+	path  string
+	disk  *os.File // to look at only; see open
 	stats counters
+	ping  ping
 
 	queue chan *op
 	stop  chan struct{}
@@ -87,7 +91,7 @@ func OpenSQLite(ctx context.Context, path string, o Options) (*SQLite, error) {
 	if o.BusyTimeout == 0 {
 		o.BusyTimeout = 5 * time.Second
 	}
-	s := &SQLite{queue: make(chan *op, o.Queue), stop: make(chan struct{}), gone: make(chan struct{}), prepared: make(map[string]*sql.Stmt)}
+	s := &SQLite{path: path, queue: make(chan *op, o.Queue), stop: make(chan struct{}), gone: make(chan struct{}), prepared: make(map[string]*sql.Stmt)}
 	if err := s.open(ctx, path, o); err != nil {
 		s.closeDB()
 		return nil, fmt.Errorf("store: open %s: %w", path, err)
@@ -105,6 +109,11 @@ func (s *SQLite) open(ctx context.Context, path string, o Options) (err error) {
 		return fmt.Errorf("migrate: %w", err)
 	}
 	if s.conn, err = s.write.Conn(ctx); err != nil {
+		return err
+	}
+	// Held open as long as the database is: closing any descriptor of a file
+	// drops the locks that the process has on it.
+	if s.disk, err = os.Open(path); err != nil {
 		return err
 	}
 	if s.reads, err = sql.Open("sqlite", dsn(path, o, true)); err != nil {
@@ -127,12 +136,6 @@ func dsn(path string, o Options, readOnly bool) string {
 		q.Add("_pragma", "query_only(ON)")
 	}
 	return (&url.URL{Scheme: "file", Opaque: (&url.URL{Path: path}).EscapedPath(), RawQuery: q.Encode()}).String()
-}
-
-// Ping reports whether the database answers.
-func (s *SQLite) Ping(ctx context.Context) error {
-	var one int
-	return s.row(ctx, "SELECT 1", nil, &one)
 }
 
 // Stats gives the figures since the start.
@@ -167,6 +170,11 @@ func (s *SQLite) closeDB() error {
 	}
 	if s.write != nil {
 		errs = append(errs, s.write.Close())
+	}
+	if s.disk != nil {
+		if err := s.disk.Close(); !errors.Is(err, os.ErrClosed) {
+			errs = append(errs, err)
+		}
 	}
 	return errors.Join(errs...)
 }
