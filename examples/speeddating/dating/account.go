@@ -58,7 +58,7 @@ func (p *Platform) SignUp(ctx context.Context, n Newcomer) (Credential, error) {
 	p.users.Set(u.ID, u)
 	p.sessions.Set(s.Hash, s)
 	if len(intros) == 0 {
-		p.relations.Set(u.ID, newRelations(Relations{})) // a stranger to all
+		p.relations.Set(u.ID, p.newRelations(Relations{})) // a stranger to all
 	}
 	for _, in := range intros {
 		p.relateAll(relation{A: in.User, B: in.Other, By: in.By})

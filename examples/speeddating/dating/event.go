@@ -68,7 +68,8 @@ type Window struct {
 	Total  int    `json:"total"`            // people in the queue, the viewer not counted
 	Cursor string `json:"cursor,omitempty"` // of the next window; empty at the end
 
-	// Version changes whenever the window may have: an ETag. Not on the wire.
+	// Version changes whenever the window may have, and names its viewer: an
+	// ETag. Not on the wire.
 	Version string `json:"-"`
 }
 
@@ -77,6 +78,7 @@ type QueueUpdate struct {
 	Added   []Card   `json:"added,omitempty"` // new or changed cards
 	Removed []UserID `json:"removed,omitempty"`
 	Total   int      `json:"total"`
+	Cursor  string   `json:"cursor,omitempty"` // of the next window, as it is now; empty at the end
 }
 
 // CallNotify tells a callee of an invite.

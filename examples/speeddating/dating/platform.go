@@ -10,6 +10,7 @@ import (
 	"slices"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"golang.org/x/crypto/bcrypt"
@@ -120,6 +121,7 @@ type Platform struct {
 	nobody    []byte
 	notices   chan command // for other nodes, in order
 	out       outbox
+	versions  atomic.Uint64  // of relations, for QueueWindow
 	accepts   sync.WaitGroup // calls that are being made durable
 	tasks     sync.WaitGroup // Run, and what goes on behind an answer
 	life      context.Context

@@ -160,7 +160,7 @@ func (w *watch) deliver(d *presence.Diff) {
 		}
 	case *QueueUpdate:
 		if own, marked := w.own(data.Added, now); marked {
-			e.Data, e.Shared = &QueueUpdate{Added: own, Removed: data.Removed, Total: data.Total}, nil
+			e.Data, e.Shared = &QueueUpdate{Added: own, Removed: data.Removed, Total: data.Total, Cursor: data.Cursor}, nil
 		}
 	}
 	e.To, e.Socket = w.to, w.id
@@ -181,7 +181,7 @@ func queueEvent(d *presence.Diff) Event {
 		return Event{Kind: QueueSnapshotKind, Shared: new(Shared),
 			Data: &Window{Cards: cardsOf(d.Added), Total: d.Count, Cursor: cursorOf(d.Next)}}
 	}
-	u := &QueueUpdate{Added: cardsOf(d.Added), Total: d.Count}
+	u := &QueueUpdate{Added: cardsOf(d.Added), Total: d.Count, Cursor: cursorOf(d.Next)}
 	for _, id := range d.Removed {
 		u.Removed = append(u.Removed, UserID(id))
 	}
@@ -207,7 +207,7 @@ func (p *Platform) QueueWindow(ctx context.Context, id UserID, cursor string) (*
 	rel.mu.RUnlock()
 	return &Window{
 		Cards: rel.view(cardsOf(list.Members), time.Now()), Total: list.Count, Cursor: cursorOf(list.Next),
-		Version: p.incarnation + "-" + strconv.FormatUint(list.Version, 36) + "-" + strconv.Itoa(version),
+		Version: p.incarnation + "-" + strconv.FormatUint(list.Version, 36) + "-" + strconv.FormatUint(version, 36) + "-" + string(id),
 	}, nil
 }
 

@@ -18,11 +18,13 @@ type relations struct {
 	cooldowns  map[UserID]time.Time
 	reported   []UserID
 	introduced map[UserID]string
-	version    int // counts the changes
+	version    uint64 // a new one with each change
 }
 
-func newRelations(r Relations) *relations {
-	return &relations{cooldowns: r.Cooldowns, reported: r.Reported, introduced: r.Introduced}
+// newRelations numbers the states of all relations, so that no two share a version,
+// also when one was dropped from the cache and is loaded again.
+func (p *Platform) newRelations(r Relations) *relations {
+	return &relations{cooldowns: r.Cooldowns, reported: r.Reported, introduced: r.Introduced, version: p.versions.Add(1)}
 }
 
 // relationsOf gives those of id: none is loaded twice, and a person without
@@ -40,7 +42,7 @@ func (p *Platform) relationsOf(ctx context.Context, id UserID) (*relations, erro
 		if err != nil {
 			return nil, err
 		}
-		return newRelations(r), nil
+		return p.newRelations(r), nil
 	})
 	return rel, unavailable("the database does not answer", err)
 }
@@ -65,7 +67,7 @@ func (p *Platform) related(r relation) {
 func (p *Platform) relate(id, other UserID, r relation) {
 	cached, ok := p.relations.Get(id)
 	if ok {
-		cached.change(other, r, p.rules.RelationKept)
+		cached.change(other, r, p.rules.RelationKept, p.versions.Add(1))
 	} else {
 		p.relations.Delete(id) // a load under way may have missed it
 	}
@@ -76,17 +78,17 @@ func (p *Platform) relate(id, other UserID, r relation) {
 		return
 	}
 	if who.rel != nil && who.rel != cached {
-		who.rel.change(other, r, p.rules.RelationKept)
+		who.rel.change(other, r, p.rules.RelationKept, p.versions.Add(1))
 	}
 	for _, s := range who.sockets {
 		s.rewatch() // the marks on the cards have changed
 	}
 }
 
-func (r *relations) change(other UserID, c relation, keep int) {
+func (r *relations) change(other UserID, c relation, keep int, version uint64) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
-	r.version++
+	r.version = version
 	switch {
 	case c.Reported:
 		if !slices.Contains(r.reported, other) && len(r.reported) < keep {

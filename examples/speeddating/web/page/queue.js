@@ -90,8 +90,9 @@ const sameNodes = (nodes) => {
   return now.length === nodes.length && nodes.every((n, i) => n === now[i])
 }
 
-function update({ added = [], removed = [], total: all }) {
+function update({ added = [], removed = [], total: all, cursor }) {
   total = all
+  next = cursor ?? ''
   const list = $('#people-list')
   for (const id of removed) {
     const gone = cards.get(id)
