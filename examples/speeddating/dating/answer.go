@@ -83,8 +83,8 @@ func (p *Platform) extend(c command) (*InviteView, error) {
 		return nil, err
 	}
 	in.left--
-	in.expires = in.expires.Add(p.rules.InviteFor)
-	in.timer.Reset(time.Until(in.expires))
+	in.expires, in.deadline = in.expires.Add(p.rules.InviteFor), in.deadline.Add(p.rules.InviteFor)
+	in.timer.Reset(time.Until(in.deadline))
 	view, until := in.viewLocked(c.User), in.expires
 	out := &InviteOutcome{InviteID: in.id, Reason: "extended", ExpiresAt: &until}
 	p.emitLocked(in.callee.ID, "", CallWaitExtendedKind, out)
@@ -94,10 +94,18 @@ func (p *Platform) extend(c command) (*InviteView, error) {
 	return &view, nil
 }
 
-// expire ends an invite that nobody answered.
+// expire ends an invite that nobody answered. One that was extended when the
+// timer had run out already is given its time.
 func (p *Platform) expire(in *invite) {
 	p.mu.Lock()
-	over := !in.held && !time.Now().Before(in.expires)
+	left := time.Until(in.deadline)
+	over := !in.held && left <= 0
+	switch {
+	case over:
+		in.held = true // no answer comes in between
+	case !in.held:
+		in.timer.Reset(left)
+	}
 	p.mu.Unlock()
 	if over {
 		p.closeInvite(in, CallExpiredKind, "expired")
@@ -137,7 +145,7 @@ func (p *Platform) vanish(in *invite, c command) {
 // person ends, another may be answered again while it lives.
 func (p *Platform) unhold(in *invite, err error) {
 	p.mu.Lock()
-	left := time.Until(in.expires)
+	left := time.Until(in.deadline)
 	busy, restart := CodeOf(err) == Busy, p.state >= draining
 	over := busy || restart || in.gone != "" || left <= 0
 	if in.held = over; !over {

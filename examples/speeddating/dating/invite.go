@@ -12,9 +12,10 @@ type invite struct {
 	id             string
 	caller, callee *User
 	callerSocket   string
-	seconds        int // the caller's wish
-	expires        time.Time
-	left           int // extensions
+	seconds        int       // the caller's wish
+	expires        time.Time // as the two are told
+	deadline       time.Time // the same, monotonic: what is decided by
+	left           int       // extensions
 	timer          *time.Timer
 	held           bool   // somebody is at it: an answer is being made durable
 	gone           UserID // who vanished meanwhile
@@ -61,7 +62,8 @@ func (p *Platform) Invite(ctx context.Context, from UserID, socketID string, to 
 	}
 	in := &invite{
 		id: p.node + "." + randomID(16), caller: caller, callee: callee, callerSocket: socketID,
-		seconds: seconds, expires: now().Add(p.rules.InviteFor), left: p.rules.Extensions,
+		seconds: seconds, left: p.rules.Extensions,
+		expires: now().Add(p.rules.InviteFor), deadline: time.Now().Add(p.rules.InviteFor),
 	}
 	// One claim holds both people, on every node: an invite is exclusive.
 	longest := p.rules.InviteFor*time.Duration(1+p.rules.Extensions) + time.Minute
@@ -83,7 +85,7 @@ func (p *Platform) Invite(ctx context.Context, from UserID, socketID string, to 
 		return InviteView{}, err
 	}
 	p.invites[in.id] = in
-	in.timer = time.AfterFunc(p.rules.InviteFor, func() { p.expire(in) })
+	in.timer = time.AfterFunc(time.Until(in.deadline), func() { p.expire(in) })
 	p.stats.invites.Add(1)
 	view := in.viewLocked(from)
 	p.emitLocked(from, "", inviteOpenedKind, &openedInvite{ID: in.id})

@@ -118,6 +118,65 @@ func TestInviteExpires(t *testing.T) {
 	})
 }
 
+// The wall clock is put back by an hour while an invite is open: it ends in
+// time all the same.
+func TestInviteExpiresByTheMonotonicClock(t *testing.T) {
+	bubble(t, 1, func(t *testing.T, w *world) {
+		s := w.nodes[0]
+		ann, bob := s.free("Ann"), s.free("Bob")
+		in, err := ann.invite(bob, 60)
+		require.NoError(t, err)
+		s.ClockPutBack(in.InviteID, time.Hour)
+		time.Sleep(15 * time.Second)
+		_, err = s.ExtendWait(ctx, ann.id, in.InviteID)
+		require.NoError(t, err)
+		time.Sleep(25*time.Second - time.Millisecond)
+		synctest.Wait()
+		require.Empty(t, bob.told(dating.CallExpiredKind))
+		time.Sleep(time.Millisecond)
+		synctest.Wait()
+		require.Len(t, bob.told(dating.CallExpiredKind), 1)
+		require.Zero(t, s.Stats().Invites)
+	})
+}
+
+// An invite that is answered in the moment in which it ends has one outcome.
+// Everybody is at the lock then, so that whoever lets go of it waits in line.
+func TestAnswerAtTheLastMoment(t *testing.T) {
+	bubble(t, 1, func(t *testing.T, w *world) {
+		s := w.nodes[0]
+		started, expired := map[string]bool{}, map[string]bool{}
+		s.hook = func(e dating.Event) {
+			s.mu.Lock()
+			defer s.mu.Unlock()
+			switch d := e.Data.(type) {
+			case *dating.CallStart:
+				started[d.RoomID] = true
+			case *dating.InviteOutcome:
+				expired[d.InviteID] = true
+			}
+		}
+		for range 20 {
+			var wg sync.WaitGroup
+			for range 40 {
+				a, b := s.free("A"), s.free("B")
+				wg.Go(func() {
+					in, err := a.invite(b, 60)
+					require.NoError(t, err)
+					time.Sleep(20 * time.Second)
+					s.Crowd(rand.IntN(5))
+					_, _ = b.accept(in.InviteID, 60) // either outcome is right
+				})
+			}
+			wg.Wait()
+			synctest.Wait()
+		}
+		for id := range started {
+			require.False(t, expired[id], "begun, and expired")
+		}
+	})
+}
+
 func TestRescindAndVanish(t *testing.T) {
 	bubble(t, 1, func(t *testing.T, w *world) {
 		s := w.nodes[0]
