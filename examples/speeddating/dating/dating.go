@@ -220,9 +220,10 @@ type Store interface {
 	Intro(ctx context.Context, code string, now time.Time) (Intro, error)
 
 	// AddReport records r and gives the number of reporters; with threshold of
-	// them it puts r.About in review. ErrNotTalked without a call of the two,
+	// them it puts r.About in review. ErrNotTalked unless the two have a call in
+	// their histories or one in progress that had lasted for talked at r.At;
 	// ErrConflict for the second of a pair.
-	AddReport(ctx context.Context, r Report, threshold int) (reporters int, standing Standing, err error)
+	AddReport(ctx context.Context, r Report, talked time.Duration, threshold int) (reporters int, standing Standing, err error)
 	UnderReview(ctx context.Context, limit int) ([]ReviewCase, error)
 	// Decide sets the standing; Good also settles the reports so far.
 	Decide(ctx context.Context, id UserID, s Standing) error

@@ -7,9 +7,9 @@ import (
 	"unicode/utf8"
 )
 
-// Report says something about a person one has talked with. Invalid,
-// InvalidTarget, UserNotFound, Forbidden (never talked), Conflict (reported
-// before).
+// Report says something about a person one has talked with, for as long as it
+// takes to be a call that counts. Invalid, InvalidTarget, UserNotFound,
+// Forbidden (never talked), Conflict (reported before).
 func (p *Platform) Report(ctx context.Context, by, about UserID, reason string) error {
 	if about == "" || about == by {
 		return refuse(InvalidTarget, "one reports somebody else")
@@ -21,7 +21,7 @@ func (p *Platform) Report(ctx context.Context, by, about UserID, reason string) 
 	if _, err := p.user(ctx, about); err != nil {
 		return err
 	}
-	reporters, standing, err := p.store.AddReport(ctx, Report{By: by, About: about, Reason: reason, At: now()}, p.rules.Reporters)
+	reporters, standing, err := p.store.AddReport(ctx, Report{By: by, About: about, Reason: reason, At: now()}, p.rules.CallCounts, p.rules.Reporters)
 	switch {
 	case errors.Is(err, ErrNotTalked):
 		return refuse(Forbidden, "one reports only people one has talked with")

@@ -86,3 +86,21 @@ func TestUpdateHasTheCursor(t *testing.T) {
 		require.NotEmpty(t, own.Cursor)
 	})
 }
+
+// Who has not talked for as long as a call takes to count has nothing to
+// report, however the call stands.
+func TestReportNeedsACallThatCounts(t *testing.T) {
+	bubble(t, 1, func(t *testing.T, w *world) {
+		s := w.nodes[0]
+		ann, bob, cat, dan := s.free("Ann"), s.free("Bob"), s.free("Cat"), s.free("Dan")
+		short := ann.call(bob, 60)
+		refused(t, dating.Forbidden, s.Report(ctx, ann.id, bob.id, "0 s"))
+		time.Sleep(5*time.Second - 10*time.Millisecond)
+		refused(t, dating.Forbidden, s.Report(ctx, ann.id, bob.id, "not yet"))
+		require.NoError(t, s.EndCall(ctx, ann.id, short.RoomID))
+		refused(t, dating.Forbidden, s.Report(ctx, ann.id, bob.id, "it did not count"))
+		cat.call(dan, 60)
+		time.Sleep(5 * time.Second)
+		require.NoError(t, s.Report(ctx, cat.id, dan.id, "rude"))
+	})
+}

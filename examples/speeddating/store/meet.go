@@ -66,14 +66,15 @@ func (s *SQLite) Intro(ctx context.Context, code string, now time.Time) (dating.
 }
 
 // AddReport records r; with threshold reporters its subject is in review.
-func (s *SQLite) AddReport(ctx context.Context, r dating.Report, threshold int) (reporters int, standing dating.Standing, err error) {
+func (s *SQLite) AddReport(ctx context.Context, r dating.Report, talked time.Duration, threshold int) (reporters int, standing dating.Standing, err error) {
 	err = s.do(ctx, func(t *tx) error {
-		talked := 0
+		met := 0
 		err := t.rows(`SELECT EXISTS (SELECT 1 FROM histories WHERE user_id = ?1 AND other_id = ?2)
 			OR EXISTS (SELECT 1 FROM history_archive WHERE user_id = ?1 AND other_id = ?2)
-			OR EXISTS (SELECT 1 FROM call_members a JOIN call_members b ON a.room_id = b.room_id WHERE a.user_id = ?1 AND b.user_id = ?2)`,
-			[]any{r.By, r.About}, func(row scanner) error { return row.Scan(&talked) })
-		if err == nil && talked == 0 {
+			OR EXISTS (SELECT 1 FROM call_members a JOIN call_members b ON a.room_id = b.room_id JOIN calls c ON c.room_id = a.room_id
+				WHERE a.user_id = ?1 AND b.user_id = ?2 AND c.started_at <= ?3)`,
+			[]any{r.By, r.About, ms(r.At.Add(-talked))}, func(row scanner) error { return row.Scan(&met) })
+		if err == nil && met == 0 {
 			err = dating.ErrNotTalked
 		}
 		if err != nil {

@@ -224,9 +224,13 @@ func reports(s *suite) {
 	for i := range 3 {
 		p := s.person("P")
 		r := dating.Report{By: p, About: eve, Reason: "rude", At: s.now}
-		_, _, err := s.AddReport(s.ctx, r, 2)
+		_, _, err := s.AddReport(s.ctx, r, 5*time.Second, 2)
 		s.is(dating.ErrNotTalked, err)
 		c := s.begin(p, eve)
+		r.At = c.StartedAt.Add(5*time.Second - time.Millisecond)
+		_, _, err = s.AddReport(s.ctx, r, 5*time.Second, 2)
+		s.is(dating.ErrNotTalked, err) // not yet
+		r.At = c.StartedAt.Add(5 * time.Second)
 		if i > 0 { // the first one reports during the call
 			_, err := s.EndCall(s.ctx, s.end(c, time.Minute))
 			s.ok(err)
@@ -235,17 +239,23 @@ func reports(s *suite) {
 			_, err := s.ArchiveHistory(s.ctx, s.now.Add(time.Hour), 100)
 			s.ok(err)
 		}
-		n, standing, err := s.AddReport(s.ctx, r, 2)
+		n, standing, err := s.AddReport(s.ctx, r, 5*time.Second, 2)
 		s.ok(err)
 		require.Equal(s.T, i+1, n)
 		require.Equal(s.T, i >= 1, standing == dating.InReview)
-		_, _, err = s.AddReport(s.ctx, r, 2)
+		_, _, err = s.AddReport(s.ctx, r, 5*time.Second, 2)
 		s.is(dating.ErrConflict, err)
 		if i == 0 {
 			_, err := s.EndCall(s.ctx, s.end(c, time.Minute))
 			s.ok(err)
 		}
 	}
+	// A call that was over before it counted is none.
+	hasty := s.person("P")
+	_, err := s.EndCall(s.ctx, s.end(s.begin(hasty, eve), 4*time.Second))
+	s.ok(err)
+	_, _, err = s.AddReport(s.ctx, dating.Report{By: hasty, About: eve, Reason: "x", At: s.now.Add(time.Hour)}, 5*time.Second, 2)
+	s.is(dating.ErrNotTalked, err)
 	rel, err := s.Relations(s.ctx, "user-3", s.now, 10)
 	s.ok(err)
 	require.Equal(s.T, []dating.UserID{eve}, rel.Reported)
@@ -265,7 +275,7 @@ func reports(s *suite) {
 	p := s.person("P")
 	_, err = s.EndCall(s.ctx, s.end(s.begin(p, eve), time.Minute))
 	s.ok(err)
-	_, standing, err := s.AddReport(s.ctx, dating.Report{By: p, About: eve, Reason: "x", At: s.now}, 1)
+	_, standing, err := s.AddReport(s.ctx, dating.Report{By: p, About: eve, Reason: "x", At: s.now}, 5*time.Second, 1)
 	s.ok(err)
 	require.Equal(s.T, dating.Out, standing)
 }
