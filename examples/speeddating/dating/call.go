@@ -2,6 +2,7 @@ package dating
 
 import (
 	"context"
+	"encoding/json"
 	"errors"
 	"time"
 )
@@ -150,7 +151,25 @@ func (c *call) startLocked(i int) CallStart {
 }
 
 func (c *call) viewLocked(i int) *CallView {
-	return &CallView{CallStart: c.startLocked(i), Chat: append([]ChatLine{}, c.chat...), Socials: append([]SocialShared(nil), c.socials...)}
+	return &CallView{CallStart: c.startLocked(i), Chat: c.lastLinesLocked(), Socials: append([]SocialShared(nil), c.socials...)}
+}
+
+// chatShown bounds the JSON of the lines that one who comes back is given: with
+// the rest of the call it has to fit into what a socket may have waiting. All
+// lines are in the history.
+const chatShown = 16 << 10
+
+// lastLinesLocked gives a copy of as many of the last lines as fit.
+func (c *call) lastLinesLocked() []ChatLine {
+	from, size := len(c.chat), 0
+	for from > 0 {
+		line, err := json.Marshal(c.chat[from-1])
+		if size += len(line) + len(","); err != nil || size > chatShown {
+			break
+		}
+		from--
+	}
+	return append([]ChatLine{}, c.chat[from:]...)
 }
 
 // callLocked gives a call that goes on, for one of its two.

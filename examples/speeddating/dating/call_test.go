@@ -2,6 +2,9 @@ package dating_test
 
 import (
 	"context"
+	"encoding/json"
+	"strconv"
+	"strings"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -65,5 +68,44 @@ func TestThirtyMinuteCall(t *testing.T) {
 		time.Sleep(24*time.Hour - time.Second)
 		_, err = bob.invite(ann, 60)
 		require.NoError(t, err)
+	})
+}
+
+// However much was said, what one who comes back is given fits into the queue
+// of a socket: 32 KiB. It is the end of the chat, and not less than needs be.
+func TestComingBackToALongChat(t *testing.T) {
+	bubble(t, 1, func(t *testing.T, w *world) {
+		s := w.nodes[0]
+		longest := strings.Repeat("<", 40)
+		ann, bob := s.free(longest), s.free(longest)
+		start := ann.call(bob, 1800)
+		handles := dating.Socials{}
+		for i := range 8 {
+			handles[strings.Repeat("&", 19)+strconv.Itoa(i)] = strings.Repeat("<", 64)
+		}
+		require.NoError(t, s.GiveSocial(ctx, ann.id, start.RoomID, handles))
+		require.NoError(t, s.GiveSocial(ctx, bob.id, start.RoomID, handles))
+		text := strings.Repeat("<", 500) // six bytes each in JSON
+		for range 200 {
+			time.Sleep(time.Second)
+			require.NoError(t, s.Chat(ctx, ann.id, start.RoomID, text))
+		}
+		require.NoError(t, s.Chat(ctx, bob.id, start.RoomID, "the last"))
+		view, err := s.Resume(ctx, bob.id, bob.tab, start.RoomID)
+		require.NoError(t, err)
+		hello, _, err := s.Current(ctx, bob.id)
+		require.NoError(t, err)
+		for _, v := range []*dating.CallView{&view, hello} {
+			b, err := json.Marshal(v)
+			require.NoError(t, err)
+			require.Less(t, len(b), 30<<10)
+			require.Len(t, v.Chat, 6)
+			require.Equal(t, "the last", v.Chat[5].Text)
+			require.Equal(t, text, v.Chat[0].Text)
+		}
+		require.NoError(t, s.EndCall(ctx, ann.id, start.RoomID))
+		list, _, err := w.store.History(ctx, ann.id, dating.HistoryKey{}, 1, 4<<20)
+		require.NoError(t, err)
+		require.Len(t, list[0].Chat, 200, "nothing is lost")
 	})
 }

@@ -171,6 +171,6 @@ type Invalidated struct {
 // and the answer to call:resume.
 type CallView struct {
 	CallStart
-	Chat    []ChatLine     `json:"chat"`
+	Chat    []ChatLine     `json:"chat"` // the last that fit into 16 KiB
 	Socials []SocialShared `json:"socials,omitempty"`
 }
