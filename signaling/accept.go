@@ -2,11 +2,13 @@ package signaling
 
 import (
 	"bufio"
+	"encoding/base64"
 	"encoding/json"
 	"fmt"
 	"net"
 	"net/http"
 	"net/url"
+	"slices"
 	"strconv"
 	"strings"
 	"sync"
@@ -39,6 +41,35 @@ type AcceptOptions struct {
 	OnSocketEnd func()
 }
 
+// Check reports what Accept would refuse about the request itself: ErrOrigin,
+// or ErrHandshake with the fault. It changes, counts and writes nothing. A
+// server that makes room for a connection, perhaps at the cost of another,
+// calls it before; when it fails, Accept will write the answer.
+func (h *Hub) Check(r *http.Request) error {
+	if !h.allowed(r) {
+		return ErrOrigin
+	}
+	fault := ""
+	key, _ := base64.StdEncoding.DecodeString(r.Header.Get("Sec-Websocket-Key"))
+	switch {
+	case r.Method != http.MethodGet:
+		fault = "method is not GET"
+	case r.ProtoMajor != 1 || r.ProtoMinor < 1:
+		fault = "not HTTP/1.1"
+	case !websocket.IsWebSocketUpgrade(r):
+		fault = "no upgrade to websocket"
+	case !slices.Equal(r.Header["Sec-Websocket-Version"], []string{"13"}):
+		fault = "version is not 13"
+	case len(key) != 16 || len(r.Header["Sec-Websocket-Key"]) != 1:
+		fault = "key is not 16 bytes in base64"
+	case r.ContentLength != 0:
+		fault = "it has a body"
+	default:
+		return nil
+	}
+	return fmt.Errorf("%w: %s", ErrHandshake, fault)
+}
+
 // Accept upgrades the request and makes it the socket of a peer: of a new
 // session, or of the one that it resumes. It writes the answer itself, also
 // when it fails; the errors are ErrFull, ErrShutdown, ErrOrigin and
@@ -49,11 +80,10 @@ func (h *Hub) Accept(w http.ResponseWriter, r *http.Request, o AcceptOptions) (*
 	if end == nil {
 		end = func() {}
 	}
-	if !h.allowed(r) {
-		h.stats.refusedOrigin.Add(1)
-		http.Error(w, "origin not allowed", http.StatusForbidden)
+	if err := h.Check(r); err != nil {
+		h.turnDown(w, r, err)
 		end()
-		return nil, ErrOrigin
+		return nil, err
 	}
 	p, token := h.find(o.User, o.Resume)
 	fresh := p == nil
@@ -199,6 +229,23 @@ func (h *Hub) attach(p *Peer, s *socket, turn uint32, o AcceptOptions) error {
 	wait()
 	s.start()
 	return nil
+}
+
+// turnDown answers a request that Check has refused.
+func (h *Hub) turnDown(w http.ResponseWriter, r *http.Request, err error) {
+	if err == ErrOrigin {
+		h.stats.refusedOrigin.Add(1)
+		http.Error(w, "origin not allowed", http.StatusForbidden)
+		return
+	}
+	h.stats.refusedBad.Add(1)
+	status := http.StatusBadRequest
+	if r.Method != http.MethodGet {
+		status = http.StatusMethodNotAllowed
+		w.Header().Set("Allow", http.MethodGet)
+	}
+	w.Header().Set("Sec-Websocket-Version", "13") // RFC 6455, 4.4
+	http.Error(w, "not a WebSocket handshake", status)
 }
 
 // refuse answers a request for which there is no room.

@@ -1,6 +1,7 @@
 package signaling
 
 import (
+	"bufio"
 	"bytes"
 	"compress/flate"
 	"fmt"
@@ -178,6 +179,64 @@ func TestFullAndBadHandshakes(t *testing.T) {
 	require.Zero(t, s2.hub.Stats().Peers)
 	require.Empty(t, s2.notes())
 	require.Equal(t, 1, s2.end)
+}
+
+// TestCheck has Check and Accept judge the same requests.
+func TestCheck(t *testing.T) {
+	s := serve(t, nil)
+	results := make(chan [2]error, 1)
+	web := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		err := s.hub.Check(r)
+		_, again := s.hub.Accept(w, r, AcceptOptions{User: "ann"})
+		results <- [2]error{err, again}
+	}))
+	defer web.Close()
+	host := strings.TrimPrefix(web.URL, "http://")
+	const method, key = "GET / HTTP/1.1", "Sec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ=="
+	good := []string{method, "Host: " + host, "Connection: keep-alive, Upgrade", "Upgrade: WebSocket", "Sec-WebSocket-Version: 13", key}
+	tests := map[string]struct {
+		old, now string
+		status   int
+		err      error
+	}{
+		"good":            {"", "", 101, nil},
+		"own origin":      {key, key + "\r\nOrigin: http://" + host, 101, nil},
+		"origin":          {key, key + "\r\nOrigin: http://evil.example", 403, ErrOrigin},
+		"origin first":    {"Upgrade: WebSocket", "Origin: null", 403, ErrOrigin},
+		"method":          {method, "POST / HTTP/1.1", 405, ErrHandshake},
+		"old HTTP":        {method, "GET / HTTP/1.0", 400, ErrHandshake},
+		"no connection":   {"Connection: keep-alive, Upgrade", "Connection: keep-alive", 400, ErrHandshake},
+		"no upgrade":      {"Upgrade: WebSocket", "Upgrade: h2c", 400, ErrHandshake},
+		"version 8":       {"Version: 13", "Version: 8", 400, ErrHandshake},
+		"two versions":    {"Version: 13", "Version: 13\r\nSec-WebSocket-Version: 8", 400, ErrHandshake},
+		"no key":          {key, "X: y", 400, ErrHandshake},
+		"short key":       {key, "Sec-WebSocket-Key: dGhlIHNhbXBsZQ==", 400, ErrHandshake},
+		"long key":        {key, "Sec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZSE=", 400, ErrHandshake},
+		"key not base64":  {key, "Sec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ!!", 400, ErrHandshake},
+		"two keys":        {key, key + "\r\n" + key, 400, ErrHandshake},
+		"body":            {key, key + "\r\nContent-Length: 1\r\n\r\nx", 400, ErrHandshake},
+		"body of unknown": {key, key + "\r\nTransfer-Encoding: chunked\r\n\r\n0", 400, ErrHandshake},
+	}
+	for name, test := range tests {
+		t.Run(name, func(t *testing.T) {
+			conn, err := net.Dial("tcp", host)
+			require.NoError(t, err)
+			defer conn.Close()
+			fmt.Fprintf(conn, "%s\r\n\r\n", strings.Replace(strings.Join(good, "\r\n"), test.old, test.now, 1))
+			resp, err := http.ReadResponse(bufio.NewReader(conn), nil)
+			require.NoError(t, err)
+			require.Equal(t, test.status, resp.StatusCode)
+			checked := <-results
+			require.Equal(t, checked[0], checked[1])
+			require.ErrorIs(t, checked[0], test.err)
+			if test.status == 400 {
+				require.Equal(t, "13", resp.Header.Get("Sec-Websocket-Version"))
+			}
+		})
+	}
+	require.EqualValues(t, 2, s.hub.Stats().Refused["origin"])
+	require.EqualValues(t, len(tests)-4, s.hub.Stats().Refused["handshake"])
+	require.EqualValues(t, 2, s.hub.Stats().Opened)
 }
 
 func TestOptionsNamesEveryFault(t *testing.T) {
