@@ -189,7 +189,8 @@ type message struct {
 	Totals   *Totals        `json:",omitempty"`
 }
 
-// publish hands an event to the other nodes that have its person.
+// publish hands an event to the other nodes that have its person; a review also
+// to those where they are just connecting.
 func (p *Platform) publish(e Event) {
 	data, err := json.Marshal(e.Data)
 	if err == nil {
@@ -197,6 +198,10 @@ func (p *Platform) publish(e Event) {
 	}
 	if err != nil {
 		p.log.Error("an event cannot be written", "kind", e.Kind, "err", err)
+		return
+	}
+	if e.Kind == AccountReviewKind {
+		p.bus.Broadcast(p.node, data)
 		return
 	}
 	p.bus.Publish(p.node, e.To, data)

@@ -101,17 +101,21 @@ func (p *Platform) SocketOpened(ctx context.Context, id UserID, socketID string,
 			return unavailable("the bus does not answer", err)
 		}
 	}
-	// The session may have ended while we were at it; from here on an end
-	// finds the socket.
-	if _, err := p.sessionOf(ctx, s.Hash); err != nil {
-		p.dropSocket(socketID)
-		return err
+	// The session may have ended while we were at it, or an admin decided; from
+	// here on an end finds the socket.
+	if _, err = p.sessionOf(ctx, s.Hash); err == nil {
+		u, err = p.user(ctx, id)
 	}
-	if err := p.catchUp(ctx, who); err != nil {
-		p.dropSocket(socketID)
-		return err
+	if err == nil {
+		err = u.Standing.refusal()
 	}
-	return nil
+	if err == nil {
+		err = p.catchUp(ctx, who)
+	}
+	if err != nil {
+		p.dropSocket(socketID)
+	}
+	return err
 }
 
 // catchUp finds out what a person who connects is in the middle of. An event

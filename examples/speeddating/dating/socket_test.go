@@ -8,6 +8,7 @@ import (
 	"github.com/stretchr/testify/require"
 
 	"github.com/plimsoll-go/plimsoll/examples/speeddating/dating"
+	"github.com/plimsoll-go/plimsoll/presence"
 )
 
 func TestTwoTabs(t *testing.T) {
@@ -162,5 +163,33 @@ func TestChatLimits(t *testing.T) {
 		refused(t, dating.NotFound, s.Chat(ctx, ann.id, start.RoomID, "late"))
 		require.Len(t, bob.told(dating.ChatKind), 256)
 		require.Equal(t, bob.tab, bob.told(dating.ChatKind)[0].Socket)
+	})
+}
+
+// An admin bans somebody who is just connecting, on this node or on another:
+// the socket is refused, or closed.
+func TestBannedWhileConnecting(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		w := newWorld(t, 0, dating.Rules{})
+		w.account, w.share = &ledger{}, presence.NewMemoryStore()
+		n1, n2 := w.start("n1"), w.start("n2")
+		defer w.close()
+		for _, by := range []*server{n1, n2} {
+			for range 10 {
+				ann := n1.guest("Ann")
+				n1.SocketClosed(ann.tab, true)
+				w.account.hook = func() { require.NoError(t, by.Decide(ctx, ann.id, dating.Out)) }
+				err := n1.SocketOpened(ctx, ann.id, "late", ann.session)
+				synctest.Wait()
+				if err == nil {
+					require.Len(t, ann.told(dating.AccountReviewKind), 1)
+					n1.SocketClosed("late", true)
+				} else {
+					refused(t, dating.Banned, err)
+				}
+				require.Zero(t, n1.Stats().Sockets)
+			}
+		}
+		require.Zero(t, w.account.used.Load())
 	})
 }
