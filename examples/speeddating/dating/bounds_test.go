@@ -4,7 +4,9 @@ import (
 	"context"
 	"fmt"
 	"strings"
+	"sync/atomic"
 	"testing"
+	"testing/synctest"
 	"time"
 
 	"github.com/stretchr/testify/require"
@@ -108,5 +110,138 @@ func TestHistoryPageIsBounded(t *testing.T) {
 		require.Len(t, me.Metrics.Recent, 8)
 		require.Equal(t, rooms[0], me.Metrics.Recent[0].RoomID)
 		require.Empty(t, me.Metrics.Recent[0].Chat)
+	})
+}
+
+// Chat that waits for a database that is away is on the account, bounded, and
+// given back when it is written or given up.
+func TestWaitingChatIsOnTheAccount(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		w := newWorld(t, 0, dating.Rules{ChatKept: 2, FlushEvery: time.Second, NodeLease: 15 * time.Second})
+		st := &mute{Store: w.store}
+		w.account, w.faulty = &ledger{}, st
+		s := w.start("n1")
+		ann, bob := s.free("Ann"), s.free("Bob")
+		room := ann.call(bob, 1800).RoomID
+		line := strings.Repeat("x", 400)
+		say := func(n int) {
+			t.Helper()
+			for range n {
+				require.NoError(t, s.Chat(ctx, ann.id, room, line))
+				time.Sleep(200 * time.Millisecond)
+			}
+		}
+		say(10)
+		time.Sleep(2 * time.Second)
+		idle := w.account.used.Load() // with two lines
+		st.away.Store(true)
+		say(600)
+		held := w.account.used.Load() - idle
+		require.Greater(t, held, int64(600*400))
+		require.Less(t, held, int64(600*1000))
+		st.away.Store(false)
+		time.Sleep(2 * time.Second)
+		require.Equal(t, idle, w.account.used.Load())
+		require.Equal(t, 256, st.most, "lines a statement")
+		chat, _, err := w.store.Said(ctx, room, 1000)
+		require.NoError(t, err)
+		require.Len(t, chat, 2)
+		st.away.Store(true)
+		say(10)
+		for _, p := range []*person{ann, bob} {
+			s.SocketClosed(p.tab, true)
+		}
+		time.Sleep(time.Minute)
+		require.Positive(t, w.account.used.Load())
+		w.close()
+		require.Zero(t, w.account.used.Load())
+	})
+}
+
+// mute is a store that can refuse chat, and remembers the most lines it took.
+type mute struct {
+	dating.Store
+	away atomic.Bool
+	most int
+}
+
+func (m *mute) AddChat(ctx context.Context, said []dating.Pending, keep int) error {
+	if m.away.Load() {
+		return errAway
+	}
+	m.most = max(m.most, len(said))
+	return m.Store.AddChat(ctx, said, keep)
+}
+
+// In memory are at most so many cooldowns of a person: those that last longest,
+// as after a load.
+func TestCooldownsInMemoryAreBounded(t *testing.T) {
+	bubbleRules(t, 1, dating.Rules{RelationKept: 3, FlushEvery: time.Minute, NodeLease: time.Hour}, func(t *testing.T, w *world) {
+		s := w.nodes[0]
+		ann := s.free("Ann")
+		marked := func() (list []string) {
+			time.Sleep(time.Second)
+			q, err := s.QueueWindow(ctx, ann.id, "")
+			require.NoError(t, err)
+			for _, c := range q.Cards {
+				if c.CooldownUntil != nil {
+					list = append(list, c.Name)
+				}
+			}
+			return list
+		}
+		for i := range 6 {
+			p := s.free(fmt.Sprint("P", i))
+			in, err := p.invite(ann, 60)
+			require.NoError(t, err)
+			time.Sleep(time.Second)
+			require.NoError(t, s.Decline(ctx, ann.id, in.InviteID))
+		}
+		require.Equal(t, []string{"P3", "P4", "P5"}, marked())
+		// One that is shorter than all of them does not push one out.
+		p := s.free("Short")
+		in, err := p.invite(ann, 60)
+		require.NoError(t, err)
+		require.NoError(t, s.Rescind(ctx, p.id, in.InviteID))
+		require.Equal(t, []string{"P3", "P4", "P5"}, marked())
+		time.Sleep(25 * time.Hour)
+		require.Empty(t, marked())
+	})
+}
+
+// Guests who can never return leave nothing; accounts and those with a past do.
+func TestGuestsAreSwept(t *testing.T) {
+	bubble(t, 1, func(t *testing.T, w *world) {
+		s := w.nodes[0]
+		guest, ann, bob, account := s.guest("Guest"), s.free("Ann"), s.free("Bob"), s.guest("Account")
+		_, err := s.SetSelfie(ctx, guest.id, []byte("jpeg"), "image/jpeg")
+		require.NoError(t, err)
+		_, err = s.Link(ctx, account.session, "a@example.org", "correct horse")
+		require.NoError(t, err)
+		ann.call(bob, 60)
+		time.Sleep(time.Minute)
+		sweep := func() (guests int) {
+			for _, job := range s.Sweeps() {
+				r, err := job.Run(ctx)
+				require.NoError(t, err)
+				if job.Name == "guests" {
+					guests = r.Deleted
+				}
+			}
+			return guests
+		}
+		time.Sleep(7*24*time.Hour - 2*time.Minute)
+		require.Zero(t, sweep(), "the sessions are in force")
+		time.Sleep(2 * time.Hour)
+		require.Equal(t, 1, sweep())
+		s.SocketClosed(guest.tab, true)
+		time.Sleep(time.Hour)
+		_, err = s.Profile(ctx, guest.id)
+		refused(t, dating.UserNotFound, err)
+		for _, p := range []*person{ann, bob, account} {
+			_, err := s.Profile(ctx, p.id)
+			require.NoError(t, err)
+		}
+		require.Zero(t, sweep())
 	})
 }

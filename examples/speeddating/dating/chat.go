@@ -2,6 +2,7 @@ package dating
 
 import (
 	"context"
+	"slices"
 	"strings"
 	"time"
 	"unicode"
@@ -120,34 +121,67 @@ func (p *Platform) toBothLocked(c *call, kind string, data any) {
 	}
 }
 
-// saidMax bounds what waits for the store. Beyond it a line is kept in the
-// call alone, which only matters if the server dies.
-const saidMax = 8192
+const (
+	// saidMax bounds what waits for the store, beside Options.Account. Beyond
+	// it a line is kept in the call alone, which only matters if the server dies.
+	saidMax = 8192
+	// saidAtOnce is how much of it one statement takes.
+	saidAtOnce = 256
+)
 
 func (p *Platform) sayLocked(c *call, said Pending) {
 	c.seq++
 	said.RoomID, said.Seq = c.RoomID, c.seq
-	if len(p.said) >= saidMax {
+	if len(p.said) >= saidMax || p.reserve(said.cost()) != nil {
 		p.stats.unsaved.Add(1)
 		return
 	}
 	p.said = append(p.said, said)
 }
 
-// save writes what was said since the last time: one statement for all calls.
+// cost is about what it holds while it waits.
+func (s Pending) cost() int64 {
+	n := lineBytes + len(s.RoomID)
+	if s.Chat != nil {
+		n += len(s.Chat.Text)
+	}
+	if s.Socials != nil {
+		for network, handle := range s.Socials.Socials {
+			n += 48 + len(network) + len(handle)
+		}
+	}
+	return int64(n)
+}
+
+// save writes what was said since the last time: usually one statement for all
+// calls. What could not be written waits on, where it was.
 func (p *Platform) save(ctx context.Context) error {
 	p.mu.Lock()
-	said := p.said
-	p.said = nil
+	n := len(p.said)
 	p.mu.Unlock()
-	if len(said) == 0 {
-		return nil
-	}
-	err := p.store.AddChat(ctx, said, p.rules.ChatKept)
-	if err != nil {
+	for n > 0 {
 		p.mu.Lock()
-		p.said = append(said, p.said...)
+		some := p.said[:min(n, saidAtOnce)]
 		p.mu.Unlock()
+		if err := p.store.AddChat(ctx, some, p.rules.ChatKept); err != nil {
+			return err
+		}
+		p.forgetSaid(len(some))
+		n -= len(some)
 	}
-	return err
+	return nil
+}
+
+// forgetSaid lets go of the first n.
+func (p *Platform) forgetSaid(n int) {
+	var freed int64
+	p.mu.Lock()
+	for _, s := range p.said[:n] {
+		freed += s.cost()
+	}
+	if p.said = slices.Delete(p.said, 0, n); len(p.said) == 0 {
+		p.said = nil // one busy second does not keep its memory for ever
+	}
+	p.mu.Unlock()
+	p.release(freed)
 }

@@ -264,6 +264,11 @@ type Store interface {
 	SweepIntros(ctx context.Context, now time.Time, limit int) (int, error)
 	// SweepNodes forgets nodes that died before then and own no call.
 	SweepNodes(ctx context.Context, before time.Time, limit int) (int, error)
+	// SweepGuests deletes guests that signed up before then and can never
+	// return: without an e-mail address or a session. Kept is who has a
+	// history, a call, a link in force, or a report by or about them that is
+	// not settled.
+	SweepGuests(ctx context.Context, before time.Time, limit int) (int, error)
 	// ArchiveHistory moves what ended before then to the archive, in one
 	// transaction.
 	ArchiveHistory(ctx context.Context, before time.Time, limit int) (int, error)

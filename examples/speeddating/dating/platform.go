@@ -306,6 +306,10 @@ func (p *Platform) Shutdown(ctx context.Context) error {
 	p.kill()
 	p.mu.Unlock()
 	p.tasks.Wait()
+	p.mu.Lock()
+	lost := len(p.said) // the database was away to the end
+	p.mu.Unlock()
+	p.forgetSaid(lost)
 	p.out.wait()
 	p.closeCaches()
 	return err

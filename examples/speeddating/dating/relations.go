@@ -105,11 +105,33 @@ func (r *relations) change(other UserID, c relation, keep int, version uint64) {
 		if r.cooldowns == nil {
 			r.cooldowns = make(map[UserID]time.Time)
 		}
-		if len(r.cooldowns) >= keep {
-			r.pruneLocked(time.Now())
+		if r.roomLocked(other, c.Until, keep) {
+			r.cooldowns[other] = c.Until
 		}
-		r.cooldowns[other] = c.Until
 	}
+}
+
+// roomLocked makes room for a cooldown. When none is over the one that ends
+// first goes, as the store gives the longest: it is false if that is this one.
+func (r *relations) roomLocked(other UserID, until time.Time, keep int) bool {
+	if _, known := r.cooldowns[other]; known || len(r.cooldowns) < keep {
+		return true
+	}
+	r.pruneLocked(time.Now())
+	if len(r.cooldowns) < keep {
+		return true
+	}
+	var first UserID
+	for id, t := range r.cooldowns {
+		if first == "" || t.Before(r.cooldowns[first]) {
+			first = id
+		}
+	}
+	if !r.cooldowns[first].Before(until) {
+		return false
+	}
+	delete(r.cooldowns, first)
+	return true
 }
 
 // cooldown reports until when other may not be met.

@@ -19,8 +19,8 @@ type SweepResult struct{ Archived, Deleted int }
 // get their turn between.
 const sweepBatch = 500
 
-// Sweeps gives the jobs: sessions, cooldowns, invites, intros, nodes, presence
-// and history, which is archived and never deleted.
+// Sweeps gives the jobs: sessions, cooldowns, invites, intros, guests, nodes,
+// presence and history, which is archived and never deleted.
 func (p *Platform) Sweeps() []Sweep {
 	rows := func(f func(context.Context, time.Time, int) (int, error), age time.Duration) func(context.Context) (SweepResult, error) {
 		return func(ctx context.Context) (SweepResult, error) {
@@ -33,6 +33,8 @@ func (p *Platform) Sweeps() []Sweep {
 		{Name: "cooldowns", Run: p.sweepCooldowns},
 		{Name: "invites", Run: p.sweepInvites},
 		{Name: "intros", Run: rows(p.store.SweepIntros, 0)},
+		// The hour is for whose session has just ended, and for clocks.
+		{Name: "guests", Run: rows(p.store.SweepGuests, p.rules.GuestFor+time.Hour)},
 		{Name: "nodes", Run: rows(p.store.SweepNodes, 24*time.Hour)},
 		{Name: "presence", Run: func(context.Context) (SweepResult, error) {
 			return SweepResult{Deleted: p.presence.Sweep()}, nil

@@ -138,6 +138,49 @@ func (s *SQLite) SweepNodes(ctx context.Context, before time.Time, limit int) (i
 		AND NOT EXISTS (SELECT 1 FROM calls c WHERE c.node = n.node AND c.incarnation = n.incarnation) LIMIT ?)`, before, limit)
 }
 
+// SweepGuests deletes guests of before then who can never return and whom
+// nobody else's past needs, with their picture and who introduced them.
+func (s *SQLite) SweepGuests(ctx context.Context, before time.Time, limit int) (n int, err error) {
+	err = s.do(ctx, func(t *tx) error {
+		var ids []dating.UserID
+		err := t.rows(`SELECT id FROM users WHERE email IS NULL AND calls = 0 AND created_at < ?
+			AND NOT EXISTS (SELECT 1 FROM sessions WHERE user_id = users.id)
+			AND NOT EXISTS (SELECT 1 FROM call_members WHERE user_id = users.id)
+			AND NOT EXISTS (SELECT 1 FROM intros WHERE by_id = users.id)
+			AND NOT EXISTS (SELECT 1 FROM intros WHERE to_id = users.id)
+			AND NOT EXISTS (SELECT 1 FROM reports WHERE by_id = users.id AND settled = 0)
+			AND NOT EXISTS (SELECT 1 FROM reports WHERE about_id = users.id AND settled = 0)
+			AND NOT EXISTS (SELECT 1 FROM histories WHERE user_id = users.id)
+			AND NOT EXISTS (SELECT 1 FROM history_archive WHERE user_id = users.id)
+			ORDER BY created_at LIMIT ?`, []any{ms(before), limit}, func(r scanner) error {
+			ids = append(ids, "")
+			return r.Scan(&ids[len(ids)-1])
+		})
+		n = len(ids)
+		if err != nil || n == 0 {
+			return err
+		}
+		list, err := encode(ids, "[]")
+		if err != nil {
+			return err
+		}
+		for _, text := range []string{
+			`DELETE FROM media WHERE user_id IN (SELECT value FROM json_each(?))`,
+			`DELETE FROM reports WHERE by_id IN (SELECT value FROM json_each(?1)) OR about_id IN (SELECT value FROM json_each(?1))`,
+			`DELETE FROM introductions WHERE (user_id, other_id) IN (
+				SELECT other_id, user_id FROM introductions WHERE user_id IN (SELECT value FROM json_each(?)))`,
+			`DELETE FROM introductions WHERE user_id IN (SELECT value FROM json_each(?))`,
+			`DELETE FROM users WHERE id IN (SELECT value FROM json_each(?))`,
+		} {
+			if _, err := t.exec(text, list); err != nil {
+				return err
+			}
+		}
+		return nil
+	})
+	return n, err
+}
+
 func (s *SQLite) sweep(ctx context.Context, text string, now time.Time, limit int) (n int, err error) {
 	err = s.do(ctx, func(t *tx) (err error) {
 		n, err = t.exec(text, ms(now), limit)

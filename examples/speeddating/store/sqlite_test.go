@@ -302,3 +302,18 @@ func child(path string) {
 	}
 	select {}
 }
+
+// Deleting a row looks for those that refer to it: without an index on each
+// reference that would read whole tables.
+func TestReferencesHaveAnIndex(t *testing.T) {
+	s := open(t, filepath.Join(t.TempDir(), "db"))
+	var missing []string
+	err := s.rows(t.Context(), `SELECT m.name || '.' || f."from" FROM sqlite_master m JOIN pragma_foreign_key_list(m.name) f
+		WHERE m.type = 'table' AND NOT EXISTS (SELECT 1 FROM pragma_index_list(m.name) l JOIN pragma_index_info(l.name) i
+			WHERE i.seqno = 0 AND i.name = f."from")`, nil, func(r scanner) error {
+		missing = append(missing, "")
+		return r.Scan(&missing[len(missing)-1])
+	})
+	require.NoError(t, err)
+	require.Empty(t, missing)
+}

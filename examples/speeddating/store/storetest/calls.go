@@ -385,3 +385,97 @@ func sweeps(s *suite) {
 	s.ok(err)
 	require.Len(s.T, rel.Cooldowns, 2)
 }
+
+// Guests who can never return are forgotten with all that is theirs; whom
+// anything still needs stays.
+func sweepGuests(s *suite) {
+	gone := func(name string) dating.UserID { // a guest whose session is over
+		s.n++
+		id := dating.UserID(fmt.Sprintf("user-%d", s.n))
+		se := s.session(id)
+		u := dating.User{ID: id, Name: name, Gender: "female", Socials: dating.Socials{}, CreatedAt: s.now.Add(-time.Hour)}
+		s.ok(s.CreateGuest(s.ctx, u, se, []dating.Introduction{{User: id, Other: "friend", By: "Ann"}}))
+		s.ok(s.SetSelfie(s.ctx, id, dating.Media{ID: "m-" + string(id), Type: "image/jpeg", Bytes: []byte{1}}))
+		s.ok(s.EndSession(s.ctx, se.Hash))
+		return id
+	}
+	present := s.session("present")
+	s.ok(s.CreateGuest(s.ctx, dating.User{ID: "present", CreatedAt: s.now.Add(-time.Hour)}, present, nil))
+	keep := map[string]dating.UserID{"a session": "present", "signed up later": s.person("Late")}
+
+	old := s.session("account")
+	s.ok(s.CreateGuest(s.ctx, dating.User{ID: "account", CreatedAt: s.now.Add(-time.Hour)}, old, nil))
+	linked := s.session("account")
+	s.ok(s.LinkAccount(s.ctx, old.Hash, linked, "a@example.org", []byte("hash")))
+	s.ok(s.EndSession(s.ctx, linked.Hash))
+	keep["an account"] = "account"
+
+	live, archived, talking, reporter, rude := gone("Live"), gone("Archived"), gone("Talking"), gone("Reporter"), gone("Rude")
+	longAgo := s.call(archived, s.person("P"))
+	longAgo.StartedAt = s.now.Add(-time.Hour)
+	s.ok(s.StartCall(s.ctx, longAgo))
+	_, err := s.EndCall(s.ctx, s.end(longAgo, time.Minute))
+	s.ok(err)
+	n, err := s.ArchiveHistory(s.ctx, s.now, 100)
+	s.ok(err)
+	require.Equal(s.T, 2, n)
+	_, err = s.EndCall(s.ctx, s.end(s.begin(live, s.person("P")), time.Minute))
+	s.ok(err)
+	keep["a live history"], keep["an archived history"] = live, archived
+	running := s.begin(talking, s.person("P"))
+	keep["a call"] = talking
+	hasty := s.begin(reporter, rude) // reported during a call that did not count in the end
+	_, _, err = s.AddReport(s.ctx, dating.Report{By: reporter, About: rude, Reason: "x", At: s.now}, 0, 9)
+	s.ok(err)
+	_, err = s.EndCall(s.ctx, s.end(hasty, time.Second))
+	s.ok(err)
+	keep["a report by them"], keep["a report about them"] = reporter, rude
+	maker, target := gone("Maker"), gone("Target")
+	s.ok(s.AddIntro(s.ctx, dating.Intro{Code: "code", By: maker, To: target, ExpiresAt: s.now.Add(time.Minute)}, s.now, 9))
+	keep["a link by them"], keep["a link to them"] = maker, target
+
+	var lost []dating.UserID
+	for range 5 {
+		lost = append(lost, gone("Lost"))
+	}
+	left := func() (n int) {
+		users, err := s.Users(s.ctx, lost)
+		s.ok(err)
+		return len(users)
+	}
+	sweep := func(limit, want int) {
+		s.Helper()
+		n, err := s.SweepGuests(s.ctx, s.now.Add(-time.Minute), limit)
+		s.ok(err)
+		require.Equal(s.T, want, n)
+	}
+	sweep(2, 2)
+	require.Equal(s.T, 3, left(), "so many at once")
+	sweep(100, 3)
+	require.Zero(s.T, left())
+	sweep(100, 0)
+	for why, id := range keep {
+		users, err := s.Users(s.ctx, []dating.UserID{id})
+		s.ok(err)
+		require.Len(s.T, users, 1, why)
+	}
+	for _, id := range lost {
+		_, err := s.Media(s.ctx, "m-"+string(id))
+		s.is(dating.ErrNotFound, err)
+	}
+	rel, err := s.Relations(s.ctx, "friend", s.now, 100)
+	s.ok(err)
+	require.Len(s.T, rel.Introduced, 7, "only those who stay")
+
+	// What held them ends.
+	_, err = s.EndCall(s.ctx, s.end(running, time.Second))
+	s.ok(err)
+	s.ok(s.Decide(s.ctx, rude, dating.Good))
+	_, err = s.SweepIntros(s.ctx, s.now.Add(time.Hour), 100)
+	s.ok(err)
+	s.ok(s.EndSession(s.ctx, present.Hash))
+	sweep(100, 6)
+	users, err := s.Users(s.ctx, []dating.UserID{live, archived, "account"})
+	s.ok(err)
+	require.Len(s.T, users, 3)
+}
