@@ -4,6 +4,7 @@ import (
 	"encoding/json"
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/stretchr/testify/require"
 )
@@ -52,7 +53,9 @@ func TestTwoHubs(t *testing.T) {
 	// A gap ends the sessions it may have hurt.
 	one.hub.heard("ann", Event{Gap: true})
 	require.Equal(t, 1012, a.closed())
-	require.True(t, strings.HasSuffix(one.notes(), "close1012"))
+	require.Eventually(t, func() bool { // OnClose has a goroutine of its own
+		return strings.HasSuffix(one.notes(), "close1012")
+	}, 10*time.Second, time.Millisecond)
 	r1.Close()
 	r2.Close()
 }
