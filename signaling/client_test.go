@@ -47,6 +47,8 @@ func TestClientInNode(t *testing.T) {
 				p.Reply(m.ID, got[string(m.Data)])
 			case "kick":
 				p.Close(4002, "elsewhere")
+			case "later":
+				p.Close(1013, "retry-after=60")
 			case "busy":
 				p.Close(1013, "retry-after=0.2")
 			}

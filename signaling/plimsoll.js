@@ -5,7 +5,7 @@
 //   const data = await p.request('queue:join');
 //
 // States: {state:'connecting'}, {state:'open', resumed}, {state:'reconnecting',
-// attempt, inMs}, {state:'closed', code, reason}. Closed is final.
+// attempt, inMs, code, reason}, {state:'closed', code, reason}. Closed is final.
 
 const FINAL = new Set([1000, 4001, 4002, 4003]);
 
@@ -29,7 +29,7 @@ export class Plimsoll {
   constructor(options = {}) {
     this.#o = { path: '/ws', maxDelay: 20000, timeout: 15000, maxOut: 256,
       onMessage() {}, onState() {}, ...options };
-    globalThis.addEventListener?.('online', this.#online);
+    globalThis.addEventListener?.('online', this.retry);
     this.#connect();
   }
 
@@ -58,16 +58,17 @@ export class Plimsoll {
     this.#end(code, reason);
   }
 
+  // retry ends the wait for a reconnect.
+  retry = () => {
+    if (this.#timer) this.#connect();
+  };
+
   #settle(id, code, message) {
     const call = this.#calls.get(id);
     this.#calls.delete(id);
     clearTimeout(call?.timer);
     call?.reject(new PlimsollError(code, message));
   }
-
-  #online = () => {
-    if (this.#timer) this.#connect();
-  };
 
   #connect() {
     clearTimeout(this.#timer);
@@ -126,7 +127,7 @@ export class Plimsoll {
       if (this.#session) {
         // What was said in the old session is void.
         this.#out = [];
-        for (const id of [...this.#calls.keys()]) this.#settle(id, 'disconnected');
+        for (const id of this.#calls.keys()) this.#settle(id, 'disconnected');
       }
     }
     this.#sent = h.received;
@@ -142,7 +143,7 @@ export class Plimsoll {
     this.#o.onState({ state: 'open', resumed: h.resumed });
   }
 
-  // Its answer says what the hub has, its data what has arrived here.
+  // Its answer says what the hub has, its data what is here.
   #ping() {
     if (this.#open) this.send('ping', { received: this.#received }, 'beat' + ++this.#id);
   }
@@ -158,8 +159,8 @@ export class Plimsoll {
     const hint = /retry-after=([\d.]+)/.exec(reason);
     const spread = Math.random() * Math.min(this.#o.maxDelay, 500 * 2 ** this.#attempt++);
     const inMs = Math.round(hint ? hint[1] * 1000 + Math.random() * 1000 : spread);
-    this.#o.onState({ state: 'reconnecting', attempt: this.#attempt, inMs });
-    this.#timer = setTimeout(() => this.#connect(), inMs);
+    this.#o.onState({ state: 'reconnecting', attempt: this.#attempt, inMs, code, reason });
+    this.#timer = setTimeout(this.retry, inMs);
   }
 
   #end(code, reason) {
@@ -168,8 +169,8 @@ export class Plimsoll {
     this.#open = false;
     clearTimeout(this.#timer);
     clearInterval(this.#beat);
-    globalThis.removeEventListener?.('online', this.#online);
-    for (const id of [...this.#calls.keys()]) this.#settle(id, 'closed');
+    globalThis.removeEventListener?.('online', this.retry);
+    for (const id of this.#calls.keys()) this.#settle(id, 'closed');
     this.#o.onState({ state: 'closed', code, reason });
   }
 }

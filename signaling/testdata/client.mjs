@@ -148,8 +148,25 @@ test('final codes end it, hints are followed', async () => {
   b.p.send('busy');
   const s = await b.state('reconnecting');
   assert.ok(s.inMs >= 200 && s.inMs <= 1200, `${s.inMs} ms`);
-  assert.equal(s.attempt, 1);
+  assert.deepEqual({ ...s, inMs: 0 }, { state: 'reconnecting', attempt: 1, inMs: 0, code: 1013, reason: 'retry-after=0.2' });
   await until(() => b.states.at(-1).state === 'open');
   assert.equal(b.states.at(-1).resumed, false);
   b.p.close();
+});
+
+test('retry waits no longer', async () => {
+  const { p, states, state } = client('gil');
+  p.retry(); // while it connects: nothing
+  await state('open');
+  p.retry(); // while it is open: nothing
+  p.send('later');
+  const s = await state('reconnecting');
+  assert.ok(s.inMs >= 60000, `${s.inMs} ms`);
+  p.retry();
+  p.retry();
+  await until(() => states.at(-1).state === 'open');
+  assert.deepEqual(states.map((s) => s.state), ['connecting', 'open', 'reconnecting', 'open']);
+  p.close();
+  p.retry(); // closed is final
+  assert.equal(states.at(-1).state, 'closed');
 });
