@@ -29,7 +29,9 @@ type AcceptOptions struct {
 	Received uint64
 
 	// Hello, if set, returns more fields for the hello message. The peer gets
-	// everything that is sent to it from before this call on.
+	// everything that is sent to it from before this call on. If the peer is
+	// closed meanwhile, the client gets the close frame in place of a hello and
+	// Accept returns ErrClosed.
 	Hello func(*Peer) map[string]any
 
 	// OnSocket, if set, is called with the socket when the upgrade has
@@ -72,8 +74,8 @@ func (h *Hub) Check(r *http.Request) error {
 
 // Accept upgrades the request and makes it the socket of a peer: of a new
 // session, or of the one that it resumes. It writes the answer itself, also
-// when it fails; the errors are ErrFull, ErrShutdown, ErrOrigin and
-// ErrHandshake. It does not wait for messages: the handler should return, so
+// when it fails; the errors are ErrFull, ErrShutdown, ErrOrigin, ErrHandshake and
+// ErrClosed. It does not wait for messages: the handler should return, so
 // that the memory of the HTTP request is freed.
 func (h *Hub) Accept(w http.ResponseWriter, r *http.Request, o AcceptOptions) (*Peer, error) {
 	end := o.OnSocketEnd
@@ -136,8 +138,7 @@ func (h *Hub) Accept(w http.ResponseWriter, r *http.Request, o AcceptOptions) (*
 		h.stats.notResumed.Add(1)
 	}
 	if err := h.attach(p, s, turn, o); err != nil {
-		s.conn.Close()
-		end()
+		h.dismiss(p, s)
 		return nil, err
 	}
 	return p, nil
@@ -246,6 +247,38 @@ func (h *Hub) turnDown(w http.ResponseWriter, r *http.Request, err error) {
 	}
 	w.Header().Set("Sec-Websocket-Version", "13") // RFC 6455, 4.4
 	http.Error(w, "not a WebSocket handshake", status)
+}
+
+// dismiss closes a socket whose session has ended or went to another socket
+// before it was attached, the former with a closing handshake.
+func (h *Hub) dismiss(p *Peer, s *socket) {
+	h.mu.Lock()
+	left := h.left
+	if !left { // Shutdown waits for it from here on
+		h.stats.sockets.Add(1)
+		if s.parked {
+			h.stats.parked.Add(1)
+		}
+	}
+	h.mu.Unlock()
+	p.mu.Lock()
+	over := p.over
+	if left || over == nil || p.sock != nil {
+		p.mu.Unlock()
+		s.conn.Close()
+		if !left {
+			h.socketGone(s)
+		}
+		if s.onEnd != nil {
+			s.onEnd()
+		}
+		return
+	}
+	s.peer, p.sock = p, s
+	s.closeLocked(over.Code, over.Reason, true)
+	p.mu.Unlock()
+	p.flush()
+	s.start()
 }
 
 // refuse answers a request for which there is no room.

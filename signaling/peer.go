@@ -28,7 +28,8 @@ type Peer struct {
 	got      uint64        // messages of the client
 	until    time.Duration // away: when the grace ends
 	rooms    []*Room
-	slot, ix int32 // in the wheel; guarded by its mutex
+	over     *CloseInfo // closed before its socket was attached
+	slot, ix int32      // in the wheel; guarded by its mutex
 }
 
 type peerState uint8
@@ -192,6 +193,7 @@ func (p *Peer) end(info CloseInfo, drop bool) {
 	p.state = peerClosed
 	s := p.sock
 	if s == nil {
+		p.over = &info
 		p.out.clear(p.hub)
 		p.hub.wheel.remove(p)
 	} else {

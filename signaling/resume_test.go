@@ -6,6 +6,8 @@ import (
 	"io"
 	"math/rand/v2"
 	"net"
+	"net/http"
+	"net/http/httptest"
 	"slices"
 	"strconv"
 	"strings"
@@ -285,6 +287,77 @@ func FuzzResumeToken(f *testing.F) {
 	f.Fuzz(func(t *testing.T, token string) {
 		if id, n, ok := h.readToken(token); ok && token != h.token(id, n) {
 			t.Fatalf("%q accepted", token)
+		}
+	})
+}
+
+// TestCloseWhileOpening closes the peer in each callback that Accept makes; the
+// client gets the close frame each time.
+func TestCloseWhileOpening(t *testing.T) {
+	both(t, func(t *testing.T, portable bool) {
+		for _, resume := range []bool{false, true} {
+			for _, where := range []string{"hello", "panic", "socket", "open"} {
+				t.Run(fmt.Sprint(where, " ", resume), func(t *testing.T) {
+					armed, ends := atomic.Bool{}, atomic.Int64{}
+					leave := func(p *Peer, at string) {
+						if armed.Load() && at == where {
+							p.Close(4003, "under review")
+						}
+					}
+					s := serve(t, func(o *Options) {
+						o.Portable = portable
+						o.OnOpen = func(p *Peer) { leave(p, "open") }
+						o.OnBack = o.OnOpen
+					})
+					errs := make(chan error, 2)
+					web := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+						_, err := s.hub.Accept(w, r, AcceptOptions{User: "ann", Resume: r.FormValue("resume"),
+							Hello: func(p *Peer) map[string]any {
+								if armed.Load() && where == "panic" {
+									panic("boom")
+								}
+								leave(p, "hello")
+								return nil
+							},
+							OnSocket: func(c Socket) {
+								if armed.Load() && where == "socket" {
+									c.Close(4003, "under review")
+								}
+							},
+							OnSocketEnd: func() { ends.Add(1) }})
+						errs <- err
+					}))
+					defer web.Close()
+					s.url = "ws" + strings.TrimPrefix(web.URL, "http")
+					query, dials := "", int64(1)
+					if resume {
+						c := s.dial("ann", "")
+						require.NoError(t, <-errs)
+						p := s.peer("ann")
+						c.ws.NetConn().Close()
+						require.Eventually(t, p.Away, 10*time.Second, time.Millisecond)
+						query, dials = "&resume="+c.token(), 2
+					}
+					armed.Store(true)
+					ws, _, err := websocket.DefaultDialer.Dial(s.url+"/?user=ann"+query, nil)
+					require.NoError(t, err)
+					defer ws.Close()
+					c := &client{t: t, ws: ws}
+					c.send(`{"type":"echo"}`) // unread when the close comes: must not reset the connection
+					want, wantErr := 4003, error(nil)
+					switch where {
+					case "panic":
+						want, wantErr = 1011, ErrClosed
+					case "hello":
+						wantErr = ErrClosed
+					}
+					require.Equal(t, want, c.closed())
+					require.ErrorIs(t, <-errs, wantErr)
+					require.Eventually(t, func() bool { return ends.Load() == dials && s.hub.Stats().Sockets == 0 }, 10*time.Second, time.Millisecond)
+					require.EqualValues(t, 1, s.hub.Stats().Closed[want])
+					require.Zero(t, s.hub.Stats().Peers)
+				})
+			}
 		}
 	})
 }
