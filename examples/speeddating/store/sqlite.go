@@ -10,8 +10,9 @@
 // # Concurrency
 //
 // All methods may be called by any goroutine. The store owns one goroutine,
-// the writer; Close ends it. A write that has begun is waited for, whatever
-// its context says, so that its answer is never a guess.
+// the writer, and for the moment of a Ping another; Close ends them. A write
+// that has begun is waited for, whatever its context says, so that its answer
+// is never a guess.
 //
 // # Durability
 //

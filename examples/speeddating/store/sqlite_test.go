@@ -10,6 +10,7 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"slices"
 	"strings"
 	"sync"
 	"testing"
@@ -29,12 +30,14 @@ func open(t testing.TB, path string) *SQLite {
 	return s
 }
 
-// growing are the tables that grow with people and time. What is not here has
-// a row for each person in a call, or for each server.
-var growing = []string{"users", "media", "sessions", "cooldowns", "intros", "introductions", "reports", "histories", "history_archive", "call_said"}
+// small is what a statement may read from end to end: what comes with it, what
+// another part of it has found, and, by the names they have in the statements,
+// the calls in progress, the servers and the people under review. All else
+// grows with people and time.
+var small = []string{"json_each", "j", "CONSTANT", "2-ROW", "(subquery", "c", "n", "nodes", "u"}
 
-// The suite, and after it: none of its statements may read a growing table from
-// end to end.
+// The suite, and after it: none of its statements may read a table from end to
+// end that is not small.
 func TestConformance(t *testing.T) {
 	texts := map[string]bool{}
 	t.Run("suite", func(t *testing.T) {
@@ -75,10 +78,9 @@ func TestConformance(t *testing.T) {
 			var id, parent, unused int
 			var detail string
 			require.NoError(t, rows.Scan(&id, &parent, &unused, &detail))
-			for _, table := range growing {
-				if strings.HasPrefix(detail+" ", "SCAN "+table+" ") {
-					t.Errorf("%s\n\treads all of %s: %s", text, table, detail)
-				}
+			what, scans := strings.CutPrefix(detail, "SCAN ")
+			if name := strings.FieldsFunc(what, func(r rune) bool { return r == ' ' || r == '-' && what[0] == '(' }); scans && !slices.Contains(small, name[0]) {
+				t.Errorf("%s\n\treads all: %s", text, detail)
 			}
 		}
 		require.NoError(t, rows.Err())
@@ -106,6 +108,22 @@ func TestOpenRefuses(t *testing.T) {
 	require.NoError(t, db.Close())
 	_, err = OpenSQLite(t.Context(), newer, Options{})
 	require.ErrorContains(t, err, "newer")
+}
+
+// A database of the first schema is brought up to date with what is in it.
+func TestUpgrade(t *testing.T) {
+	path := filepath.Join(t.TempDir(), "db")
+	db, err := sql.Open("sqlite", path)
+	require.NoError(t, err)
+	first, err := migrations.ReadFile("migrations/sqlite/0001_begin.sql")
+	require.NoError(t, err)
+	_, err = db.Exec(string(first) + `; INSERT INTO users (id, name, gender, created_at) VALUES ('ann', 'Ann', 'female', 1); PRAGMA user_version = 1`)
+	require.NoError(t, err)
+	require.NoError(t, db.Close())
+	s := open(t, path)
+	n, err := s.SweepGuests(t.Context(), time.Now(), 10)
+	require.NoError(t, err)
+	require.Equal(t, 1, n)
 }
 
 // Two servers may start at once on one new file, and write to it.
