@@ -242,6 +242,15 @@ func checkEmail(s string) (string, error) {
 	return strings.ToLower(s), nil
 }
 
+// active gives a person who may take part. UserNotFound, UnderReview, Banned.
+func (p *Platform) active(ctx context.Context, id UserID) (*User, error) {
+	u, err := p.user(ctx, id)
+	if err == nil {
+		err = u.Standing.refusal()
+	}
+	return u, err
+}
+
 // refusal is what a person of this standing hears.
 func (s Standing) refusal() error {
 	switch s {

@@ -276,3 +276,39 @@ func TestSelfieAndSocials(t *testing.T) {
 		refused(t, dating.Invalid, err)
 	})
 }
+
+// Whoever is under review or banned sees what is theirs, and changes nothing.
+func TestWhoIsOutOnlyLooks(t *testing.T) {
+	bubbleRules(t, 1, dating.Rules{Reporters: 1}, func(t *testing.T, w *world) {
+		s := w.nodes[0]
+		ann, bob := s.free("Ann"), s.free("Bob")
+		start := ann.call(bob, 60)
+		time.Sleep(10 * time.Second)
+		require.NoError(t, s.EndCall(ctx, ann.id, start.RoomID))
+		name := "Mallory"
+		for code, fall := range map[dating.Code]func() error{
+			dating.UnderReview: func() error { return s.Report(ctx, bob.id, ann.id, "rude") },
+			dating.Banned:      func() error { return s.Decide(ctx, ann.id, dating.Out) },
+		} {
+			require.NoError(t, s.Decide(ctx, ann.id, dating.Good))
+			require.NoError(t, fall())
+			refused(t, code, s.Report(ctx, ann.id, bob.id, "revenge"))
+			_, err := s.CreateIntro(ctx, ann.id, "")
+			refused(t, code, err)
+			_, err = s.UpdateProfile(ctx, ann.id, dating.ProfileChange{Name: &name})
+			refused(t, code, err)
+			_, err = s.SetSelfie(ctx, ann.id, []byte("jpeg"), "image/jpeg")
+			refused(t, code, err)
+			refused(t, code, s.JoinQueue(ctx, ann.id, ann.tab))
+
+			require.Len(t, ann.calls(), 1)
+			p, err := s.Profile(ctx, ann.id)
+			require.NoError(t, err)
+			require.Equal(t, "Ann", p.Name)
+			require.True(t, p.UnderReview)
+			require.Equal(t, code == dating.Banned, p.Banned)
+		}
+		_, err := s.CreateIntro(ctx, bob.id, ann.id)
+		require.NoError(t, err)
+	})
+}

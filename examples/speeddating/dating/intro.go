@@ -15,8 +15,11 @@ type IntroView struct {
 }
 
 // CreateIntro makes a link that introduces a newcomer to a person; to empty
-// means to oneself. UserNotFound, TooMany.
+// means to oneself. UnderReview, Banned, UserNotFound, TooMany.
 func (p *Platform) CreateIntro(ctx context.Context, by, to UserID) (IntroView, error) {
+	if _, err := p.active(ctx, by); err != nil {
+		return IntroView{}, err
+	}
 	if to == "" {
 		to = by
 	}

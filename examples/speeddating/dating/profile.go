@@ -26,7 +26,8 @@ type Profile struct {
 	SelfieURL   string    `json:"selfieUrl,omitempty"`
 	Socials     Socials   `json:"socials"`
 	Email       string    `json:"email,omitempty"`
-	UnderReview bool      `json:"underReview"`
+	UnderReview bool      `json:"underReview"`      // may not take part
+	Banned      bool      `json:"banned,omitempty"` // nor will: an admin has decided so
 	CreatedAt   time.Time `json:"createdAt"`
 	Metrics     Metrics   `json:"metrics"`
 }
@@ -50,14 +51,15 @@ func (p *Platform) Profile(ctx context.Context, id UserID) (Profile, error) {
 	}
 	return Profile{
 		UserID: u.ID, Name: u.Name, Gender: u.Gender, SelfieURL: u.card().SelfieURL, Socials: u.Socials, Email: u.Email,
-		UnderReview: u.Standing == InReview, CreatedAt: u.CreatedAt,
+		UnderReview: u.Standing != Good, Banned: u.Standing == Out, CreatedAt: u.CreatedAt,
 		Metrics: Metrics{TalkSeconds: u.TalkSeconds, Calls: u.Calls, Recent: recent},
 	}, nil
 }
 
-// UpdateProfile changes it; who looks at the queue sees it. Invalid.
+// UpdateProfile changes it; who looks at the queue sees it. UnderReview,
+// Banned, Invalid.
 func (p *Platform) UpdateProfile(ctx context.Context, id UserID, c ProfileChange) (Profile, error) {
-	u, err := p.user(ctx, id)
+	u, err := p.active(ctx, id)
 	if err != nil {
 		return Profile{}, err
 	}
@@ -102,14 +104,14 @@ func (p *Platform) changed(ctx context.Context, id UserID) error {
 }
 
 // SetSelfie stores a picture that the caller has decoded and re-encoded, and
-// gives its URL (/media/ID). Invalid: too large.
+// gives its URL (/media/ID). UnderReview, Banned, Invalid: too large.
 func (p *Platform) SetSelfie(ctx context.Context, id UserID, b []byte, contentType string) (url string, err error) {
-	if len(b) == 0 || len(b) > p.rules.SelfieBytes {
-		return "", refuse(Invalid, "this picture is too large")
-	}
-	old, err := p.user(ctx, id)
+	old, err := p.active(ctx, id)
 	if err != nil {
 		return "", err
+	}
+	if len(b) == 0 || len(b) > p.rules.SelfieBytes {
+		return "", refuse(Invalid, "this picture is too large")
 	}
 	m := Media{ID: randomID(20), Type: contentType, Bytes: b}
 	if err := p.store.SetSelfie(ctx, id, m); err != nil {

@@ -34,11 +34,7 @@ type watch struct {
 // JoinQueue makes id free and lets socket watch the queue from its beginning:
 // queue:snapshot follows, then queue:update. Busy: in a call.
 func (p *Platform) JoinQueue(ctx context.Context, id UserID, socketID string) error {
-	u, err := p.user(ctx, id)
-	if err != nil {
-		return err
-	}
-	if err := u.Standing.refusal(); err != nil {
+	if _, err := p.active(ctx, id); err != nil {
 		return err
 	}
 	p.mu.Lock()

@@ -8,9 +8,12 @@ import (
 )
 
 // Report says something about a person one has talked with, for as long as it
-// takes to be a call that counts. Invalid, InvalidTarget, UserNotFound,
-// Forbidden (never talked), Conflict (reported before).
+// takes to be a call that counts. UnderReview, Banned, Invalid, InvalidTarget,
+// UserNotFound, Forbidden (never talked), Conflict (reported before).
 func (p *Platform) Report(ctx context.Context, by, about UserID, reason string) error {
+	if _, err := p.active(ctx, by); err != nil {
+		return err
+	}
 	if about == "" || about == by {
 		return refuse(InvalidTarget, "one reports somebody else")
 	}
