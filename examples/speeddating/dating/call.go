@@ -50,6 +50,12 @@ func (p *Platform) Accept(ctx context.Context, id UserID, socketID, inviteID str
 	if err != nil || a.Start == nil {
 		return CallStart{}, err
 	}
+	p.mu.Lock()
+	_, gone := p.socketLocked(id, socketID)
+	p.mu.Unlock()
+	if gone != nil { // while it was being accepted
+		p.notify(command{Verb: verbLost, User: id, Socket: socketID, ID: inviteID})
+	}
 	return *a.Start, nil
 }
 
@@ -87,6 +93,7 @@ func (p *Platform) accept(ctx context.Context, c command) (*CallStart, error) {
 	start := cl.startLocked(1)
 	start.Here, start.Socket = true, ""
 	gone, restart := in.gone, p.state >= draining
+	_, closed := p.socketLocked(in.caller.ID, in.callerSocket)
 	p.mu.Unlock()
 	p.flush()
 	switch {
@@ -94,6 +101,8 @@ func (p *Platform) accept(ctx context.Context, c command) (*CallStart, error) {
 		p.end(cl, "restart")
 	case gone != "":
 		p.leave(cl, command{User: gone})
+	case closed != nil: // the tab that invited, while others are open
+		p.lost(command{User: in.caller.ID, Socket: in.callerSocket, ID: in.id})
 	}
 	return &start, nil
 }

@@ -80,11 +80,8 @@ func (w *person) learnLocked(e Event) {
 // SocketOpened says that id has a (new) tab here. Call it before any other
 // method with that socket. UnderReview, Banned, Draining, Overloaded.
 func (p *Platform) SocketOpened(ctx context.Context, id UserID, socketID string, s Session) error {
-	u, err := p.user(ctx, id)
+	u, err := p.active(ctx, id)
 	if err != nil {
-		return err
-	}
-	if err := u.Standing.refusal(); err != nil {
 		return err
 	}
 	if err := p.reserve(socketBytes); err != nil {
@@ -104,10 +101,7 @@ func (p *Platform) SocketOpened(ctx context.Context, id UserID, socketID string,
 	// The session may have ended while we were at it, or an admin decided; from
 	// here on an end finds the socket.
 	if _, err = p.sessionOf(ctx, s.Hash); err == nil {
-		u, err = p.user(ctx, id)
-	}
-	if err == nil {
-		err = u.Standing.refusal()
+		_, err = p.active(ctx, id)
 	}
 	if err == nil {
 		err = p.catchUp(ctx, who)
@@ -246,8 +240,8 @@ func (p *Platform) dropSocket(socketID string) {
 			continue
 		}
 		gone.ID = id
-		// The call may be taken over by another tab.
-		waits := id == room && (elsewhere || gone.Reason != "")
+		// The call may be taken over by another tab; an invite may be one by now.
+		waits := elsewhere || id == room && gone.Reason != ""
 		if waits {
 			p.notify(command{Verb: verbLost, User: who.id, Socket: socketID, ID: id})
 		}

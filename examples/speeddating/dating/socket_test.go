@@ -57,6 +57,41 @@ func TestTwoTabs(t *testing.T) {
 	})
 }
 
+// The tab that invites is closed before the answer, while its user has another:
+// that one may take the call over, and when it goes too the call is over.
+func TestCallerChangesTabs(t *testing.T) {
+	bubble(t, 1, func(t *testing.T, w *world) {
+		s := w.nodes[0]
+		ann, bob := s.free("Ann"), s.free("Bob")
+		second := ann.open()
+		in, err := ann.invite(bob, 60)
+		require.NoError(t, err)
+		s.SocketClosed(ann.tab, true)
+		start, err := bob.accept(in.InviteID, 60)
+		require.NoError(t, err)
+		require.Len(t, bob.told(dating.PeerAwayKind), 1)
+		time.Sleep(10 * time.Second)
+		_, err = s.Resume(ctx, ann.id, second, start.RoomID)
+		require.NoError(t, err)
+		time.Sleep(40 * time.Second)
+		require.Empty(t, bob.told(dating.SessionFinalizedKind))
+		require.NoError(t, s.EndCall(ctx, bob.id, start.RoomID))
+
+		cat := s.free("Cat")
+		ann.tab = second
+		third := ann.open()
+		ann.queue()
+		in, err = ann.invite(cat, 60)
+		require.NoError(t, err)
+		s.SocketClosed(ann.tab, true)
+		_, err = cat.accept(in.InviteID, 60)
+		require.NoError(t, err)
+		s.SocketClosed(third, true)
+		synctest.Wait()
+		require.Equal(t, "disconnected", last[*dating.Finalized](cat, dating.SessionFinalizedKind).Reason)
+	})
+}
+
 func TestCutAndBack(t *testing.T) {
 	bubble(t, 1, func(t *testing.T, w *world) {
 		s := w.nodes[0]
