@@ -24,6 +24,7 @@ func TestWindowVersionNamesItsViewer(t *testing.T) {
 			return q.Version
 		}
 		require.NotEqual(t, version(ann), version(bob))
+		require.Contains(t, version(ann), string(ann.id))
 		require.Equal(t, version(ann), version(ann), "nothing has changed")
 
 		// Somebody without a socket: their relations live in the cache alone.
