@@ -220,10 +220,26 @@ func newSession(id UserID, life time.Duration) (Credential, Session) {
 func (p *Platform) checkName(name string) (string, error) {
 	name = strings.TrimSpace(name)
 	n := utf8.RuneCountInString(name)
-	if n < 1 || n > p.rules.NameRunes || !utf8.ValidString(name) || strings.ContainsFunc(name, unicode.IsControl) {
+	if n < 1 || n > p.rules.NameRunes || !utf8.ValidString(name) || strings.ContainsFunc(name, misleading) {
 		return "", refuse(Invalid, "a name has 1 to 40 characters")
 	}
+	if !strings.ContainsFunc(name, visible) {
+		return "", refuse(Invalid, "a name has a character that one sees")
+	}
 	return name, nil
+}
+
+// misleading are the characters that no name needs: controls, line ends, and
+// those that turn the text after them round.
+func misleading(r rune) bool {
+	return unicode.IsControl(r) || r == '\u2028' || r == '\u2029' || r >= '\u202a' && r <= '\u202e' || r >= '\u2066' && r <= '\u2069'
+}
+
+// visible reports whether r alone leaves a mark. The fillers of Hangul and the
+// empty pattern of Braille are letters and symbols that do not.
+func visible(r rune) bool {
+	return unicode.IsGraphic(r) && !unicode.IsSpace(r) && !unicode.IsMark(r) &&
+		!unicode.Is(unicode.Other_Default_Ignorable_Code_Point, r) && r != '\u2800'
 }
 
 func checkGender(g string) error {

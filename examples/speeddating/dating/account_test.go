@@ -12,6 +12,29 @@ import (
 	"github.com/plimsoll-go/plimsoll/examples/speeddating/dating"
 )
 
+func TestNames(t *testing.T) {
+	bubble(t, 1, func(t *testing.T, w *world) {
+		s := w.nodes[0]
+		ann := s.guest("Ann")
+		for _, name := range []string{
+			"\u200b", "\u200d\ufeff", " \u00a0\u2003", "\u2060\u00ad", "\u3164", "\u115f\u1160", "\u2800", "\u0301", "\ufe0f", "\U000e0041",
+			"a\x00b", "a\u0085b", "a\nb", "a\x7f", "a\u2028b", "\u202enna", "\u2067Ann",
+		} {
+			_, err := s.SignUp(ctx, dating.Newcomer{Name: name, Gender: "male"})
+			refused(t, dating.Invalid, err)
+			_, err = s.UpdateProfile(ctx, ann.id, dating.ProfileChange{Name: &name})
+			refused(t, dating.Invalid, err)
+		}
+		for _, name := range []string{
+			"Ann", "7", "\u201cA.\u201d", "Zoe\u0308", "\u738b\u4f1f", "\U0001f469\u200d\U0001f680", "\u2764\ufe0f",
+			"\u0645\u06cc\u200c\u062e\u0648\u0627\u0647\u0645", "\u05d0\u05e0\u05d4\u200f", "\uae40",
+		} {
+			_, err := s.SignUp(ctx, dating.Newcomer{Name: name, Gender: "male"})
+			require.NoError(t, err, "%q", name)
+		}
+	})
+}
+
 func TestSignUpChecks(t *testing.T) {
 	bubble(t, 1, func(t *testing.T, w *world) {
 		s := w.nodes[0]
