@@ -70,8 +70,9 @@
 // A queue that is full drops the oldest droppable message (see
 // [Frame.Droppable], [Frame.Latest]); if there is none the reader is too slow
 // and its session ends with close code 4008. When TotalQueueBytes is used up,
-// the heaviest of the stalled peers are ended first. What was dropped and who
-// was closed, by code, is in [Hub.Stats].
+// the heaviest of the stalled peers are ended first; [Hub.Reclaim] does so on a
+// memory watchdog's behalf, after it has dropped what may be dropped. What was
+// dropped and who was closed, by code, is in [Hub.Stats].
 //
 // Close codes: 1000 normal, 1001 and 1012 going away, 1002 protocol error,
 // 1007 not JSON, 1008 too many messages a second, 1009 too large (also
@@ -83,7 +84,8 @@
 //
 // [New] reports every fault of its options at once. [Hub.Accept] writes the
 // HTTP answer itself when it fails: [ErrFull], [ErrShutdown], [ErrOrigin],
-// [ErrHandshake]. Sends return [ErrClosed], [ErrSlow], [ErrBudget] or
+// [ErrHandshake]; [Hub.Check] tells the last two beforehand, to a server that
+// would evict a connection to make room. Sends return [ErrClosed], [ErrSlow], [ErrBudget] or
 // [ErrTooLarge]. What a client can cause in a room is an [*Error] whose Code
 // may be sent to it as it is.
 //

@@ -107,10 +107,13 @@ func (f *Frame) hold(h *Hub) (*Frame, bool) {
 	}
 }
 
-func (f *Frame) drop(h *Hub) {
-	if f.refs.Add(-1) == 0 {
-		h.budget.release(int64(len(f.wire)))
+// drop counts one queue less and returns the bytes that this freed.
+func (f *Frame) drop(h *Hub) int64 {
+	if f.refs.Add(-1) != 0 {
+		return 0
 	}
+	h.budget.release(int64(len(f.wire)))
+	return int64(len(f.wire))
 }
 
 // deflate returns f as a compressed WebSocket frame, or nil if that does not

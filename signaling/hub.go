@@ -120,19 +120,24 @@ func (h *Hub) sendLocal(user string, f *Frame) int {
 
 // Broadcast queues f for every session on this hub and returns how many took it.
 func (h *Hub) Broadcast(f *Frame) int {
-	h.mu.Lock()
-	all := make([]*Peer, 0, len(h.peers))
-	for _, p := range h.peers {
-		all = append(all, p)
-	}
-	h.mu.Unlock()
 	n := 0
-	for _, p := range all {
+	for _, p := range h.all() {
 		if p.SendFrame(f) == nil {
 			n++
 		}
 	}
 	return n
+}
+
+// all returns the sessions there are.
+func (h *Hub) all() []*Peer {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	all := make([]*Peer, 0, len(h.peers))
+	for _, p := range h.peers {
+		all = append(all, p)
+	}
+	return all
 }
 
 // Takeover closes the socket of the session that token belongs to, if the
@@ -249,33 +254,6 @@ func (h *Hub) settleLocked() {
 		h.left = true
 		close(h.quiet)
 	}
-}
-
-// shed ends the peer that holds the most of the queue memory, other than p, if
-// it holds a good part of a full queue. It reports whether it did.
-func (h *Hub) shed(p *Peer) bool {
-	var heaviest *Peer
-	most := min(h.opt.QueueBytes, h.opt.MaxMessageBytes) / 4
-	h.mu.Lock()
-	looked := 0
-	for _, q := range h.peers { // a random sample
-		if looked++; looked > 64 {
-			break
-		}
-		if q != p && q.mu.TryLock() {
-			if n := q.out.queued + q.out.kept; n > most {
-				heaviest, most = q, n
-			}
-			q.mu.Unlock()
-		}
-	}
-	h.mu.Unlock()
-	if heaviest == nil {
-		return false
-	}
-	h.stats.shed.Add(1)
-	heaviest.end(CloseInfo{Code: 4008, Reason: "too slow"}, true)
-	return true
 }
 
 // retryAfter is the hint in a close reason, spread so that clients do not come

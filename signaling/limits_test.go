@@ -289,6 +289,38 @@ func TestBytewise(t *testing.T) {
 	})
 }
 
+// TestHalfAControlFrame shows what waits with the beginning of a ping: a few
+// bytes on the budget, no read buffer.
+func TestHalfAControlFrame(t *testing.T) {
+	both(t, func(t *testing.T, portable bool) {
+		s := serve(t, func(o *Options) { o.Portable = portable })
+		c := s.dial("ann", "")
+		pongs := make(chan string, 10)
+		c.ws.SetPongHandler(func(m string) error { pongs <- m; return nil })
+		part := func() (n int) {
+			p := s.peer("ann")
+			p.mu.Lock()
+			defer p.mu.Unlock()
+			return p.sock.part
+		}
+		ping := append([]byte{finBit | opPing, maskBit | 5, 0, 0, 0, 0}, "hello"...)
+		for cut := 1; cut < len(ping); cut++ {
+			c.ws.NetConn().Write(ping[:cut])
+			require.Eventually(t, func() bool { return part() == cut }, 10*time.Second, time.Millisecond)
+			require.GreaterOrEqual(t, s.hub.Stats().QueueBytes, int64(cut))
+			c.ws.NetConn().Write(ping[cut:])
+			c.send(`{"type":"echo","id":1}`)
+			require.Equal(t, "ok", c.next().Type)
+			require.Equal(t, "hello", <-pongs)
+			require.Zero(t, part())
+		}
+		c.ws.NetConn().Write(ping[:3])
+		require.Eventually(t, func() bool { return part() == 3 }, 10*time.Second, time.Millisecond)
+		c.ws.NetConn().Close() // half a frame is no reason to wait
+		require.Eventually(t, s.peer("ann").Away, 10*time.Second, time.Millisecond)
+	})
+}
+
 // TestParkedPong is the trap that a reader which hands control frames to
 // NextReader falls into: after a pong it waits for a data frame, and its
 // deadline kills a healthy socket.

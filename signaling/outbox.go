@@ -56,6 +56,23 @@ func (o *outbox) sacrifice() *Frame {
 	return nil
 }
 
+// dropDroppable removes waiting frames that may be dropped, the oldest first,
+// until want bytes are free. It returns how many frames and bytes.
+func (o *outbox) dropDroppable(h *Hub, want int64) (n int, freed int64) {
+	rest := o.frames[:o.fixed]
+	for _, f := range o.frames[o.fixed:] {
+		if f.droppable && freed < want {
+			o.queued -= f.Len()
+			freed += f.drop(h)
+			n++
+		} else {
+			rest = append(rest, f)
+		}
+	}
+	o.shrink(len(rest))
+	return n, freed
+}
+
 // take gives the next n frames to a socket.
 func (o *outbox) take(n int) {
 	o.flying += n
@@ -135,12 +152,13 @@ func (o *outbox) rewind(h *Hub, n uint64) bool {
 	return true
 }
 
-// clear drops everything.
-func (o *outbox) clear(h *Hub) {
+// clear drops everything and returns the bytes that this freed.
+func (o *outbox) clear(h *Hub) (freed int64) {
 	for _, f := range o.frames {
-		f.drop(h)
+		freed += f.drop(h)
 	}
 	*o = outbox{base: o.base + uint64(len(o.frames))}
+	return freed
 }
 
 // shrink cuts frames to n and lets a large array go when it is empty.

@@ -66,7 +66,7 @@ func TestClassesAndPolicies(t *testing.T) {
 	require.Equal(t, "k1 k2 s1 s2 c1 d1", waiting(p))
 	require.ErrorIs(t, send(Data, "d2"), ErrSlow)
 	require.ErrorIs(t, send(Data, "d3"), ErrClosed)
-	require.Equal(t, map[string]int64{"full": 3, "latest": 1, "budget": 0}, p.hub.Stats().Dropped)
+	require.Equal(t, map[string]int64{"full": 3, "latest": 1, "budget": 0, "reclaim": 0}, p.hub.Stats().Dropped)
 	require.EqualValues(t, 1, p.hub.Stats().Closed[4008])
 }
 
@@ -86,7 +86,7 @@ func TestOutboxModel(t *testing.T) {
 		var sent []*Frame // by number: what a client with all of it would have
 		client := uint64(0)
 		for range 200 {
-			switch rand.IntN(7) {
+			switch rand.IntN(8) {
 			case 0, 1, 2:
 				f, _ := NewFrame(Class(rand.IntN(4)), "x", rand.IntN(1000))
 				f.droppable = rand.IntN(2) == 0
@@ -120,6 +120,11 @@ func TestOutboxModel(t *testing.T) {
 				if f := o.sacrifice(); f != nil {
 					f.drop(h)
 				}
+			case 7:
+				before, waits := h.budget.used.Load(), o.waiting()
+				n, freed := o.dropDroppable(h, rand.Int64N(100))
+				require.Equal(t, before-freed, h.budget.used.Load())
+				require.Equal(t, waits-n, o.waiting())
 			case 6:
 				o.trim(h, rand.IntN(20), 1000)
 				client = max(client, o.base)
@@ -403,4 +408,130 @@ func TestChurn(t *testing.T) {
 		s.mu.Unlock()
 		require.Less(t, float64(heap1), float64(heap0)*1.05+200<<10)
 	})
+}
+
+func TestReclaim(t *testing.T) {
+	h, light := idle(t, nil)
+	add := func(bytes int) *Peer {
+		p, err := h.add("bob")
+		require.NoError(t, err)
+		p.state = peerAway
+		for n := 0; n < bytes; n += 1 << 10 {
+			require.NoError(t, p.Send(Data, "x", strings.Repeat("x", 1<<10)))
+		}
+		return p
+	}
+	over := func(p *Peer) bool { return errors.Is(p.Send(Data, "x", nil), ErrClosed) }
+	require.NoError(t, light.Send(Data, "x", "light"))
+	heavy, middle, heaviest := add(30<<10), add(20<<10), add(40<<10)
+	shared, err := NewFrame(Data, "x", strings.Repeat("x", 1000))
+	require.NoError(t, err)
+	shared.Droppable()
+	require.Equal(t, 4, h.Broadcast(shared))
+
+	require.Zero(t, h.Reclaim(0))
+	require.Zero(t, h.Reclaim(-1))
+	require.EqualValues(t, shared.Len(), h.Reclaim(1), "it is freed with its last queue")
+	require.EqualValues(t, 4, h.Stats().Dropped["reclaim"])
+	require.Zero(t, h.Stats().Shed)
+
+	used := h.Stats().QueueBytes
+	freed := h.Reclaim(50 << 10)
+	require.Equal(t, used-freed, h.Stats().QueueBytes)
+	require.GreaterOrEqual(t, freed, int64(70<<10))
+	require.Equal(t, []bool{false, false, true, true}, []bool{over(light), over(middle), over(heavy), over(heaviest)})
+	require.EqualValues(t, 2, h.Stats().Closed[4008])
+
+	freed = h.Reclaim(1 << 40)
+	require.GreaterOrEqual(t, freed, int64(20<<10))
+	require.Equal(t, []bool{false, true}, []bool{over(light), over(middle)})
+	require.Zero(t, h.Reclaim(1<<40), "the light ones are left alone")
+	require.EqualValues(t, 3, h.Stats().Shed)
+}
+
+// TestReclaimSparesReaders has peers that read and peers that do not.
+func TestReclaimSparesReaders(t *testing.T) {
+	both(t, func(t *testing.T, portable bool) {
+		s := serve(t, func(o *Options) {
+			o.Portable, o.WriteTimeout, o.CloseTimeout = portable, time.Minute, 200*time.Millisecond
+			o.QueueBytes, o.QueueMessages, o.SendBuffer = 1<<20, 10000, 4<<10
+		})
+		reader := s.dial("reader", "")
+		text := strings.Repeat("x", 16<<10)
+		for i := range 4 {
+			conn := s.rawClient(fmt.Sprint("stalled", i))
+			defer conn.Close()
+			conn.(*net.TCPConn).SetReadBuffer(4 << 10)
+			p := s.peer(fmt.Sprint("stalled", i))
+			for range 40 { // more than the kernel's buffers hold
+				for range 10 {
+					require.NoError(t, p.Send(Data, "x", text))
+				}
+				p.mu.Lock()
+				n := p.out.queued
+				p.mu.Unlock()
+				if n > 400<<10 {
+					break
+				}
+				time.Sleep(5 * time.Millisecond)
+			}
+		}
+		require.Eventually(t, func() bool {
+			n := 0
+			for i := range 4 {
+				p := s.peer(fmt.Sprint("stalled", i))
+				p.mu.Lock()
+				if p.stalledLocked() > 64<<10 {
+					n++
+				}
+				p.mu.Unlock()
+			}
+			return n == 4
+		}, 10*time.Second, time.Millisecond)
+		require.NoError(t, s.peer("reader").Send(Data, "n", 1))
+		used := s.hub.Stats().QueueBytes
+		freed := s.hub.Reclaim(1 << 40)
+		require.GreaterOrEqual(t, freed, int64(4*(64<<10)))
+		require.LessOrEqual(t, s.hub.Stats().QueueBytes, used-freed+1<<10)
+		require.EqualValues(t, 4, s.hub.Stats().Closed[4008])
+		require.Equal(t, "n", reader.next().Type)
+		require.NoError(t, s.peer("reader").Send(Data, "n", 2))
+		require.Equal(t, "2", string(reader.next().Data))
+		require.Eventually(t, func() bool { return s.hub.Stats().Sockets == 1 }, 10*time.Second, time.Millisecond)
+	})
+}
+
+// TestLeftOverIsOnTheBudget broadcasts one shared frame to sockets that read
+// nothing: what each of them has of it half written is a copy.
+func TestLeftOverIsOnTheBudget(t *testing.T) {
+	if runtime.GOOS != "linux" {
+		t.Skip("only the parked mode keeps what a write left over")
+	}
+	const budget = 256 << 10
+	s := serve(t, func(o *Options) {
+		o.TotalQueueBytes, o.SendBuffer, o.WriteTimeout, o.CloseTimeout = budget, 4<<10, time.Minute, 100*time.Millisecond
+	})
+	for i := range 30 {
+		conn := s.rawClient(fmt.Sprint("u", i))
+		defer conn.Close()
+	}
+	for range 400 {
+		f, err := NewFrame(Data, "x", strings.Repeat("x", 20<<10))
+		require.NoError(t, err)
+		s.hub.Broadcast(f)
+		rest := 0
+		for _, p := range s.hub.all() {
+			p.mu.Lock()
+			if p.sock != nil {
+				rest += len(p.sock.rest)
+			}
+			p.mu.Unlock()
+		}
+		require.LessOrEqual(t, rest, budget)
+		if s.hub.Stats().Shed > 0 {
+			return
+		}
+		time.Sleep(time.Millisecond)
+	}
+	t.Fatal("nobody was cut")
 }

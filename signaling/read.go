@@ -34,7 +34,7 @@ func (s *socket) wait() {
 	if n == 0 {
 		s.ioErr = err
 	}
-	s.pre = append([]byte(nil), first[:n]...)
+	s.pre = append(s.pre[:len(s.pre):len(s.pre)], first[:n]...)
 	s.peer.hub.stats.bytesIn.Add(int64(n))
 	s.peer.hub.running.Go(s.serve)
 }
@@ -43,9 +43,12 @@ func (s *socket) wait() {
 func (s *socket) serve() {
 	p, h := s.peer, s.peer.hub
 	s.seen.Store(int64(h.now()))
-	if s.ioErr != nil && len(s.pre) == 0 {
+	if s.ioErr != nil { // half a control frame in pre is of no use
 		s.lost(CloseInfo{Code: websocket.CloseAbnormalClosure, Reason: "connection lost"})
 		return
+	}
+	if len(s.pre) > 0 {
+		s.holdPart(0)
 	}
 	s.borrow()
 	for {
@@ -66,7 +69,10 @@ func (s *socket) serve() {
 			s.conn.SetReadDeadline(time.Time{})
 		}
 	}
-	s.giveBack()
+	if err := s.giveBack(); err != nil {
+		s.failed(err)
+		return
+	}
 	p.flush()
 	s.start()
 }

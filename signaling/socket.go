@@ -41,7 +41,7 @@ type socket struct {
 
 	// reading, owned by the reader
 	br      *bufio.Reader // has a buffer while there are bytes
-	pre     []byte        // read by the waiting goroutine already
+	pre     []byte        // read already, but not by br
 	polling bool          // reads must not wait
 	ioErr   error         // of the connection, not of the protocol
 
@@ -51,6 +51,8 @@ type socket struct {
 	first     []byte // frames that go before any message
 	pong      []byte // payload of the latest ping, nil if none
 	rest      []byte // what a write left over
+	part      int    // bytes of pre that are on the budget
+	restHeld  int    // bytes behind rest that are on the budget
 	stalled   time.Duration
 	writing   bool
 	deflate   bool
@@ -93,7 +95,7 @@ func (s *socket) closeLocked(code int, reason string, drop bool) {
 		return
 	}
 	s.closing, s.code, s.reason, s.dropQueue = true, uint16(code), reason, drop
-	if drop && !s.writing {
+	if drop { // what is being written was copied
 		s.peer.out.clear(s.peer.hub)
 	}
 	s.closeBy = s.peer.hub.now() + s.peer.hub.opt.CloseTimeout
@@ -110,7 +112,8 @@ func (s *socket) lost(info CloseInfo) {
 		return
 	}
 	s.dead = true
-	s.first, s.pong, s.rest = nil, nil, nil
+	h.budget.release(int64(s.part + s.restHeld))
+	s.first, s.pong, s.rest, s.part, s.restHeld = nil, nil, nil, 0, 0
 	p.sock = nil
 	over := false
 	switch {
@@ -156,7 +159,9 @@ var errNothing = errors.New("nothing to read")
 func (c *netConn) Read(b []byte) (n int, err error) {
 	if len(c.pre) > 0 {
 		n = copy(b, c.pre)
-		c.pre = c.pre[n:]
+		if c.pre = c.pre[n:]; len(c.pre) == 0 {
+			c.pre = nil
+		}
 		return n, nil
 	}
 	n, err = (*socket)(c).readNow(b)
@@ -205,14 +210,42 @@ func (s *socket) borrow() {
 	}
 }
 
-// giveBack takes the buffer away again if it is empty. The reader stays the
-// one that gorilla knows.
-func (s *socket) giveBack() {
-	if s.br.Size() != 0 && s.br.Buffered() == 0 {
-		r := new(bufio.Reader)
-		*r = *s.br
-		*s.br = bufio.Reader{}
-		r.Reset(nil)
-		readers.Put(r)
+// giveBack takes the buffer away again. The reader stays the one that gorilla
+// knows. What is left in it is the beginning of a control frame, at most 130
+// bytes; a copy waits for the rest.
+func (s *socket) giveBack() error {
+	if s.br.Size() == 0 {
+		return nil
 	}
+	var err error
+	if n := s.br.Buffered(); n > 0 {
+		if err = s.holdPart(n); err == nil {
+			b, _ := s.br.Peek(n)
+			s.pre = append(make([]byte, 0, n), b...)
+		}
+	}
+	r := new(bufio.Reader)
+	*r = *s.br
+	*s.br = bufio.Reader{}
+	r.Reset(nil)
+	readers.Put(r)
+	return err
+}
+
+// holdPart puts n bytes that wait for the rest of their frame on the budget,
+// in place of those before.
+func (s *socket) holdPart(n int) error {
+	p, h := s.peer, s.peer.hub
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	h.budget.release(int64(s.part))
+	s.part = 0
+	if s.dead {
+		return nil
+	}
+	if !h.budget.reserve(int64(n)) {
+		return errMemory
+	}
+	s.part = n
+	return nil
 }

@@ -26,24 +26,24 @@ type Stats struct {
 
 	Closed  map[int]int64    `json:"closed"`  // sessions over, by close code
 	Refused map[string]int64 `json:"refused"` // handshakes, by reason: full, origin, handshake, shutdown
-	Dropped map[string]int64 `json:"dropped"` // messages, by reason: full, latest, budget
+	Dropped map[string]int64 `json:"dropped"` // messages, by reason: full, latest, budget, reclaim
 	Relayed map[string]int64 `json:"relayed"` // signaling messages, by outcome: "ok" or the Error's code
 
 	Panics int64 `json:"panics"` // callbacks that panicked
-	Shed   int64 `json:"shed"`   // peers ended because TotalQueueBytes was used up
+	Shed   int64 `json:"shed"`   // peers ended or cut because TotalQueueBytes was used up, or by Reclaim
 
 	BusErrors int64 `json:"busErrors"` // calls of the Bus that failed
 	BusGaps   int64 `json:"busGaps"`   // gaps that the Bus told of
 }
 
 type counters struct {
-	messagesIn, messagesOut, bytesIn, bytesOut, writes    atomic.Int64
-	opened, away, resumed, notResumed, rtt                atomic.Int64
-	busErrors, busGaps                                    atomic.Int64
-	closedSlow, panics, shed                              atomic.Int64
-	droppedFull, droppedLatest, droppedBudget             atomic.Int64
-	refusedFull, refusedOrigin, refusedBad, refusedClosed atomic.Int64
-	sockets, parked                                       atomic.Int64
+	messagesIn, messagesOut, bytesIn, bytesOut, writes        atomic.Int64
+	opened, away, resumed, notResumed, rtt                    atomic.Int64
+	busErrors, busGaps                                        atomic.Int64
+	closedSlow, panics, shed                                  atomic.Int64
+	droppedFull, droppedLatest, droppedBudget, droppedReclaim atomic.Int64
+	refusedFull, refusedOrigin, refusedBad, refusedClosed     atomic.Int64
+	sockets, parked                                           atomic.Int64
 }
 
 // Stats returns the hub's figures.
@@ -58,7 +58,8 @@ func (h *Hub) Stats() Stats {
 		BusErrors: c.busErrors.Load(), BusGaps: c.busGaps.Load(),
 		Refused: map[string]int64{"full": c.refusedFull.Load(), "origin": c.refusedOrigin.Load(),
 			"handshake": c.refusedBad.Load(), "shutdown": c.refusedClosed.Load()},
-		Dropped: map[string]int64{"full": c.droppedFull.Load(), "latest": c.droppedLatest.Load(), "budget": c.droppedBudget.Load()},
+		Dropped: map[string]int64{"full": c.droppedFull.Load(), "latest": c.droppedLatest.Load(), "budget": c.droppedBudget.Load(),
+			"reclaim": c.droppedReclaim.Load()},
 		Closed:  map[int]int64{},
 		Relayed: map[string]int64{},
 	}

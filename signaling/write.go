@@ -59,16 +59,34 @@ func (s *socket) pump() {
 			return
 		}
 		if n < len(b) {
-			p.mu.Lock()
-			s.rest = append([]byte(nil), b[n:]...)
-			s.stalled = p.hub.now()
-			p.hub.wheel.set(p, s.stalled+p.hub.opt.WriteTimeout)
-			p.mu.Unlock()
-			s.awaitWritable()
+			if s.stall(b[n:]) {
+				s.awaitWritable()
+			} else {
+				p.hub.stats.shed.Add(1)
+				s.lost(CloseInfo{Code: 1006, Reason: "no memory for what it does not read"})
+			}
 			return
 		}
 		s.wrote()
 	}
+}
+
+// stall keeps what the kernel did not take. It reports false if the budget has
+// no room for it.
+func (s *socket) stall(rest []byte) bool {
+	p, h := s.peer, s.peer.hub
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	if s.dead {
+		return true
+	}
+	if !h.budget.reserve(int64(len(rest))) {
+		return false
+	}
+	s.rest, s.restHeld = append(make([]byte, 0, len(rest)), rest...), len(rest)
+	s.stalled = h.now()
+	h.wheel.set(p, s.stalled+h.opt.WriteTimeout)
+	return true
 }
 
 // writable goes on after the kernel has room again.
@@ -87,12 +105,17 @@ func (s *socket) writable() {
 		return
 	}
 	p.mu.Lock()
+	if s.dead {
+		p.mu.Unlock()
+		return
+	}
 	s.rest = rest[n:]
 	if n > 0 {
 		s.stalled = p.hub.now()
 	}
 	if n == len(rest) {
-		s.rest, s.stalled = nil, 0
+		p.hub.budget.release(int64(s.restHeld))
+		s.rest, s.restHeld, s.stalled = nil, 0, 0
 	}
 	p.mu.Unlock()
 	if n < len(rest) {
