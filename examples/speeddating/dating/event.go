@@ -57,7 +57,7 @@ type Card struct {
 	UserID        UserID     `json:"userId"`
 	Name          string     `json:"name"`
 	Gender        string     `json:"gender"`
-	SelfieURL     string     `json:"selfieUrl,omitempty"`
+	SelfieURL     string     `json:"selfieUrl"`               // empty: no picture
 	CooldownUntil *time.Time `json:"cooldownUntil,omitempty"` // for this viewer
 	IntroducedBy  string     `json:"introducedBy,omitempty"`  // name of who brought these two together
 }
@@ -75,8 +75,8 @@ type Window struct {
 
 // QueueUpdate is what changed in a viewer's window since the last one.
 type QueueUpdate struct {
-	Added   []Card   `json:"added,omitempty"` // new or changed cards
-	Removed []UserID `json:"removed,omitempty"`
+	Added   []Card   `json:"added"` // new or changed cards
+	Removed []UserID `json:"removed"`
 	Total   int      `json:"total"`
 	Cursor  string   `json:"cursor,omitempty"` // of the next window, as it is now; empty at the end
 }

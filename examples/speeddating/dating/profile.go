@@ -13,23 +13,28 @@ import (
 
 // Metrics are a person's talk so far.
 type Metrics struct {
-	TalkSeconds int64          `json:"talkSeconds"`
-	Calls       int64          `json:"calls"`
-	Recent      []HistoryEntry `json:"recent,omitempty"` // the last 10, without chat; not in metrics:update
+	TalkSeconds int64 `json:"talkSeconds"`
+	Calls       int64 `json:"calls"`
+}
+
+// ProfileMetrics are the metrics with the last calls.
+type ProfileMetrics struct {
+	Metrics
+	Recent []HistoryEntry `json:"recent"` // at most 10, without chat
 }
 
 // Profile is a person as they see themselves.
 type Profile struct {
-	UserID      UserID    `json:"userId"`
-	Name        string    `json:"name"`
-	Gender      string    `json:"gender"`
-	SelfieURL   string    `json:"selfieUrl,omitempty"`
-	Socials     Socials   `json:"socials"`
-	Email       string    `json:"email,omitempty"`
-	UnderReview bool      `json:"underReview"`      // may not take part
-	Banned      bool      `json:"banned,omitempty"` // nor will: an admin has decided so
-	CreatedAt   time.Time `json:"createdAt"`
-	Metrics     Metrics   `json:"metrics"`
+	UserID      UserID         `json:"userId"`
+	Name        string         `json:"name"`
+	Gender      string         `json:"gender"`
+	SelfieURL   string         `json:"selfieUrl"` // empty: no picture
+	Socials     Socials        `json:"socials"`
+	Email       string         `json:"email,omitempty"`
+	UnderReview bool           `json:"underReview"`      // may not take part
+	Banned      bool           `json:"banned,omitempty"` // nor will: an admin has decided so
+	CreatedAt   time.Time      `json:"createdAt"`
+	Metrics     ProfileMetrics `json:"metrics"`
 }
 
 // ProfileChange is what PUT /user/me changes; nil leaves a field as it is.
@@ -52,7 +57,7 @@ func (p *Platform) Profile(ctx context.Context, id UserID) (Profile, error) {
 	return Profile{
 		UserID: u.ID, Name: u.Name, Gender: u.Gender, SelfieURL: u.card().SelfieURL, Socials: u.Socials, Email: u.Email,
 		UnderReview: u.Standing != Good, Banned: u.Standing == Out, CreatedAt: u.CreatedAt,
-		Metrics: Metrics{TalkSeconds: u.TalkSeconds, Calls: u.Calls, Recent: recent},
+		Metrics: ProfileMetrics{Metrics{TalkSeconds: u.TalkSeconds, Calls: u.Calls}, recent},
 	}, nil
 }
 

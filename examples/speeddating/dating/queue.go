@@ -177,7 +177,7 @@ func queueEvent(d *presence.Diff) Event {
 		return Event{Kind: QueueSnapshotKind, Shared: new(Shared),
 			Data: &Window{Cards: cardsOf(d.Added), Total: d.Count, Cursor: cursorOf(d.Next)}}
 	}
-	u := &QueueUpdate{Added: cardsOf(d.Added), Total: d.Count, Cursor: cursorOf(d.Next)}
+	u := &QueueUpdate{Added: cardsOf(d.Added), Removed: make([]UserID, 0, len(d.Removed)), Total: d.Count, Cursor: cursorOf(d.Next)}
 	for _, id := range d.Removed {
 		u.Removed = append(u.Removed, UserID(id))
 	}
