@@ -8,8 +8,7 @@ import (
 )
 
 // reclaim registers what gives memory back, the cheapest first, and the
-// sweeps, which the watchdog runs at once when the level is critical. Slow
-// readers need no reclaimer: the hub ends the heaviest when its bytes run out.
+// sweeps, which the watchdog runs at once when the level is critical.
 func (a *app) reclaim() error {
 	var errs []error
 	for _, r := range []memmgr.Reclaimer{
@@ -18,6 +17,9 @@ func (a *app) reclaim() error {
 		}},
 		{Name: "caches", At: memmgr.Elevated, Cost: 2, Reclaim: func(_ context.Context, p memmgr.Pressure) (int64, error) {
 			return a.platform.Trim(fraction(p)), nil
+		}},
+		{Name: "queues", At: memmgr.High, Cost: 3, Reclaim: func(_ context.Context, p memmgr.Pressure) (int64, error) {
+			return a.sockets.Hub().Reclaim(p.Want), nil
 		}},
 	} {
 		errs = append(errs, a.memory.OnPressure(r))

@@ -81,8 +81,8 @@ func knownNames(data []byte, v any) error {
 		return nil // Decode says what is wrong
 	}
 	typ := reflect.TypeOf(v).Elem()
-	for i := range typ.NumField() {
-		delete(given, typ.Field(i).Tag.Get("json"))
+	for field := range typ.Fields() {
+		delete(given, field.Tag.Get("json"))
 	}
 	for name := range given {
 		return invalid(fmt.Sprintf("unknown field %.40q", name))
