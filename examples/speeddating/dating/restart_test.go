@@ -295,6 +295,43 @@ func drainBounded(t *testing.T, hangs bool) {
 	})
 }
 
+// An invite is being accepted when the node drains: the call begins, and ends
+// at once with the rest, also when Drain could not wait for it.
+func TestDrainWhileAccepting(t *testing.T) {
+	for _, patience := range []time.Duration{time.Second, time.Minute} {
+		synctest.Test(t, func(t *testing.T) {
+			w := newWorld(t, 0, dating.Rules{})
+			w.faulty = slowStart{w.store}
+			s := w.start("n1")
+			defer w.close()
+			ann, bob := s.free("Ann"), s.free("Bob")
+			in, err := ann.invite(bob, 60)
+			require.NoError(t, err)
+			go func() { _, _ = bob.accept(in.InviteID, 60) }()
+			time.Sleep(time.Second)
+			before := time.Now()
+			short, cancel := context.WithTimeout(ctx, patience)
+			defer cancel()
+			s.Drain(short)
+			require.Equal(t, min(patience, 2*time.Second), time.Since(before))
+			time.Sleep(2 * time.Second)
+			for _, p := range []*person{ann, bob} {
+				require.Len(t, p.told(dating.CallStartKind), 1)
+				require.Empty(t, p.told(dating.CallExpiredKind))
+				require.Equal(t, "restart", last[*dating.Finalized](p, dating.SessionFinalizedKind).Reason)
+			}
+		})
+	}
+}
+
+// slowStart takes three seconds for the start of a call.
+type slowStart struct{ dating.Store }
+
+func (s slowStart) StartCall(ctx context.Context, c dating.Call) error {
+	time.Sleep(3 * time.Second)
+	return s.Store.StartCall(ctx, c)
+}
+
 func TestSweeps(t *testing.T) {
 	bubble(t, 1, func(t *testing.T, w *world) {
 		s := w.nodes[0]
