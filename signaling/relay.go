@@ -3,13 +3,15 @@ package signaling
 import (
 	"encoding/json"
 	"slices"
+	"time"
 )
 
 // signal is the data of rtc:offer, rtc:answer and rtc:ice, as the client sends
-// it and, with From, as the other side gets it.
+// it and, with From and At, as the other side gets it.
 type signal struct {
 	RoomID      string         `json:"roomId"`
 	From        string         `json:"from,omitempty"`
+	At          time.Time      `json:"at,omitzero"`
 	To          string         `json:"to,omitempty"`    // needed in rooms of more than two
 	Offer       uint64         `json:"offer,omitempty"` // the offer's number; an answer repeats it
 	Description *Description   `json:"description,omitempty"`
@@ -90,7 +92,7 @@ func (r *Room) relay(p *Peer, m Message) *Error {
 		r.mu.Unlock()
 		return fault
 	}
-	s.From, s.To = from.user, ""
+	s.From, s.To, s.At = from.user, "", time.Now().UTC()
 	if len(s.Candidates) == 1 {
 		s.Candidate, s.Candidates = &s.Candidates[0], nil
 	}

@@ -29,7 +29,9 @@ func TestEvening(t *testing.T) {
 
 	room := meet(t, a, b, 7)
 	a.must("rtc:offer", object{"roomId": room, "description": object{"type": "offer", "sdp": testSDP}})
-	require.Equal(t, string(ada.ID), b.expect("rtc:offer")["from"])
+	offer := b.expect("rtc:offer")
+	require.Equal(t, string(ada.ID), offer["from"])
+	require.NotEmpty(t, offer["at"])
 	a.must("room:chat", object{"roomId": room, "text": "hello <b>Ben</b>"})
 	require.Equal(t, "hello <b>Ben</b>", b.expect("room:chat")["text"])
 	b.must("room:chat", object{"roomId": room, "text": "hello Ada"})
