@@ -49,7 +49,8 @@
 // them in [Options]: sessions (MaxPeers), rooms (MaxRooms), messages and bytes
 // queued or kept for resume per peer (QueueMessages, QueueBytes, ResumeBytes),
 // the same in bytes for the whole process together with messages being read
-// (TotalQueueBytes; a frame shared by many peers counts once), one message
+// and what a full kernel buffer left of a write (TotalQueueBytes; a frame
+// shared by many peers counts once), one message
 // (MaxMessageBytes, before and after inflation), and what the kernel buffers
 // per socket (SendBuffer, ReceiveBuffer). With an [Account] the hub asks before
 // it uses memory.

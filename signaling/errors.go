@@ -8,14 +8,15 @@ var (
 	ErrFull = errors.New("signaling: full")
 	// ErrShutdown is returned once Shutdown was called.
 	ErrShutdown = errors.New("signaling: shut down")
-	// ErrOrigin is returned by Accept for a browser page of a foreign origin;
-	// it was answered 403.
+	// ErrOrigin is returned by Accept and Check for a browser page of a foreign origin;
+	// Accept has answered it 403.
 	ErrOrigin = errors.New("signaling: origin not allowed")
-	// ErrHandshake is returned by Accept when the request is no WebSocket
+	// ErrHandshake is returned by Accept and Check when the request is no WebSocket
 	// handshake or the connection broke during it.
 	ErrHandshake = errors.New("signaling: bad handshake")
 
-	// ErrClosed is returned by sends to a peer or room that is over.
+	// ErrClosed is returned by sends to a peer or room that is over, and by
+	// Accept when the peer was closed before it was open.
 	ErrClosed = errors.New("signaling: closed")
 	// ErrSlow is returned by the send that found the peer's queue full and
 	// therefore ended it.
