@@ -185,7 +185,10 @@ func (a *app) Shutdown(ctx context.Context) error {
 	a.drainOne.Do(func() { close(a.draining) })
 	var errs []error
 	if a.platform != nil {
-		a.platform.Drain(ctx)
+		// A database that hangs may not use up the time of all the others.
+		drain, cancel := context.WithTimeout(ctx, 5*time.Second)
+		a.platform.Drain(drain)
+		cancel()
 	}
 	if a.conns != nil {
 		errs = append(errs, a.conns.Shutdown(ctx))

@@ -12,6 +12,12 @@ let into = null // {inviteId, person, until, whole, seconds}: the one we got
 let devices = null // a promise of openDevices(), begun with the click that wants a call
 let ticker = 0
 
+// Why an invitation ran out, where it was not the time.
+const expired = {
+  offline: (p) => `${p.name} has left.`,
+  restart: () => 'The server restarts. You can ask again in a moment.',
+}
+
 /** takeDevices hands the camera over to the call, opened already if the click did. */
 export function takeDevices() {
   const d = devices ?? openDevices()
@@ -52,9 +58,8 @@ export function start() {
     reason === 'busy' ? (p) => `${p.name} has just begun another conversation.` : (p) => `${p.name} would rather not right now.`, ''))
   socket.on('call:rescinded', ({ inviteId, reason }) => over(inviteId, '',
     reason === 'vanished' ? (p) => `${p.name} has left.` : (p) => `${p.name} took the invitation back.`))
-  socket.on('call:expired', ({ inviteId, reason }) => over(inviteId,
-    reason === 'offline' ? (p) => `${p.name} has left.` : (p) => `${p.name} did not answer in time.`,
-    (p) => `The invitation of ${p.name} has run out.`))
+  socket.on('call:expired', ({ inviteId, reason }) => over(inviteId, expired[reason] ?? ((p) => `${p.name} did not answer in time.`),
+    expired[reason] ?? ((p) => `The invitation of ${p.name} has run out.`)))
 }
 
 function slide(range, output) {
