@@ -107,6 +107,7 @@ var fuzzServer = sync.OnceValues(func() (url string, err error) {
 		return "", err
 	}
 	cfg.addr, cfg.db, cfg.adminToken = "127.0.0.1:0", filepath.Join(dir, "fuzz.db"), "fuzz-admin"
+	cfg.memoryLimit = 4 << 30 // as in startApp
 	a, err := newApp(context.Background(), cfg, slog.New(slog.DiscardHandler))
 	if err != nil {
 		return "", err

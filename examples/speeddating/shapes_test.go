@@ -98,7 +98,7 @@ func TestForeignPages(t *testing.T) {
 // TestUploads takes pictures as cameras make them, one at a time.
 func TestUploads(t *testing.T) {
 	t.Parallel()
-	app := startApp(t)
+	app := startApp(t, func(c *config) { c.memoryLimit = 1200 << 20 })
 	v := signUp(t, app.URL(), "Ada")
 	var big bytes.Buffer
 	require.NoError(t, jpeg.Encode(&big, image.NewGray(image.Rect(0, 0, 4000, 3000)), nil))
