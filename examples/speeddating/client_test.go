@@ -24,7 +24,7 @@ import (
 // patience bounds every wait of these tests. They run beside others under the
 // race detector on small machines, so it is long; nothing waits it out when
 // all is well.
-const patience = 30 * time.Second
+const patience = 60 * time.Second
 
 // startApp serves the platform on a free port until the test ends.
 func startApp(t *testing.T, change ...func(*config)) *app {
