@@ -3,8 +3,9 @@
 run: ## the platform with ten simulated people, on http://localhost:8080
 	go run ./examples/speeddating -bots 10
 
-test: ## every test, with the race detector
-	go test -race -shuffle=on -timeout 20m ./...
+test: ## every test, with the race detector; one package at a time, since some measure memory and time
+	go test -race -run '^$$' ./... >/dev/null
+	go test -race -shuffle=on -p 1 -timeout 20m ./...
 
 check: ## formatting, vet, staticcheck, tidy modules, other systems
 	bash .ci/check.sh

@@ -74,7 +74,8 @@ func openWindow(t *testing.T, base, name, camera string) *window {
 }
 
 // watchScript runs before the page: it keeps every RTCPeerConnection for its
-// figures, and what the page did wrong.
+// figures, what the page did wrong, and what it said in its live region, where
+// a slow machine would look too late.
 const watchScript = `
 window.links = [];
 window.faults = [];
@@ -82,6 +83,11 @@ window.RTCPeerConnection = class extends RTCPeerConnection {
   constructor(...a) { super(...a); links.push(this); }
 };
 addEventListener('securitypolicyviolation', (e) => faults.push('CSP: ' + e.violatedDirective + ' ' + e.blockedURI));
+window.said = [];
+addEventListener('DOMContentLoaded', () => {
+  const live = document.querySelector('#live');
+  new MutationObserver(() => said.push(live.textContent)).observe(live, { childList: true, characterData: true, subtree: true });
+});
 addEventListener('error', (e) => faults.push('error: ' + e.message));
 addEventListener('unhandledrejection', (e) => faults.push('rejection: ' + e.reason));
 `

@@ -167,10 +167,10 @@ func TestPageByKeyboard(t *testing.T) {
 	w.keys(kb.Enter)
 	invite := ben.expect("call:notify")
 	w.visible("#wait")
-	w.until(`document.querySelector('#live').textContent.includes('is invited')`)
+	w.until(`said.some((s) => s.includes('is invited'))`)
 	ben.must("call:decline", object{"inviteId": invite["inviteId"]})
 	w.until(`!document.querySelector('#wait').open`)
-	w.until(`document.querySelector('#live').textContent.includes('would rather not')`)
+	w.until(`said.some((s) => s.includes('would rather not'))`)
 	w.until(`document.querySelector('.person.met') !== null`)
 	w.clean()
 }
