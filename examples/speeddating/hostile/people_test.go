@@ -26,7 +26,7 @@ import (
 // bounds for one address do not protect the server.
 func from(i int) *net.Dialer {
 	return &net.Dialer{
-		Timeout:   5 * time.Second,
+		Timeout:   15 * time.Second,
 		LocalAddr: &net.TCPAddr{IP: net.IPv4(127, 0, byte(i>>8), byte(2+i%250))},
 	}
 }
