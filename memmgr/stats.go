@@ -8,6 +8,7 @@ type Stats struct {
 	Since    time.Time             // when the level began
 	InLevel  [levels]time.Duration // time spent in each level
 	Changes  uint64                // of the level
+	Begins   [levels]float64       // where each level begins, as a fraction of a full source
 	Pressure float64               // the highest source, 1 being full
 	Source   string                // which one that is
 	Sources  []SourceStats         // each of them
@@ -59,7 +60,8 @@ func (m *Manager) Stats() Stats {
 	s := Stats{
 		Level: w.ladder.level, Since: w.since, InLevel: w.inLevel, Changes: w.changes,
 		Pressure: w.pressure, Source: w.source, Sample: w.sample, Samples: w.samples,
-		Limit: m.o.Limit, Budget: m.o.Budget, Free: free,
+		Begins: [levels]float64{0, m.o.Elevated.Enter, m.o.High.Enter, m.o.Critical.Enter},
+		Limit:  m.o.Limit, Budget: m.o.Budget, Free: free,
 		Refusing: float64(m.refuse.Load()) / (1 << 16), Refused: m.refused.Load(),
 		Rounds: w.round.count, Collects: w.collected.count, Collect: w.collected.total,
 		Stuck: !w.stuck.since.IsZero(), Episodes: w.stuck.episodes,

@@ -14,6 +14,7 @@ import (
 	"github.com/plimsoll-go/plimsoll/connmgr"
 	"github.com/plimsoll-go/plimsoll/examples/speeddating/bus"
 	"github.com/plimsoll-go/plimsoll/examples/speeddating/dating"
+	"github.com/plimsoll-go/plimsoll/examples/speeddating/live"
 	"github.com/plimsoll-go/plimsoll/examples/speeddating/store"
 	"github.com/plimsoll-go/plimsoll/examples/speeddating/web"
 	"github.com/plimsoll-go/plimsoll/memmgr"
@@ -34,6 +35,7 @@ type app struct {
 	sockets  *web.Sockets
 	platform *dating.Platform
 	compress *compress.Compressor
+	live     *live.Board
 	server   *http.Server
 	listener net.Listener
 	probes   *http.Server // nil without -probe-addr
@@ -100,6 +102,12 @@ func newApp(ctx context.Context, cfg config, log *slog.Logger) (_ *app, err erro
 	if err = a.reclaim(); err != nil {
 		return nil, err
 	}
+	a.live, err = live.New(live.Options{
+		Read: a.look, Figures: func() any { return web.Document(a.figures()) }, Origins: cfg.allowedOrigins, Logger: log,
+	})
+	if err != nil {
+		return nil, err
+	}
 	handler, probes, err := web.New(a.parts(plan))
 	if err != nil {
 		return nil, err
@@ -123,6 +131,7 @@ func newApp(ctx context.Context, cfg config, log *slog.Logger) (_ *app, err erro
 
 	a.run("memory", func() error { return a.memory.Run(runCtx) })
 	a.run("platform", func() error { return a.platform.Run(runCtx) })
+	a.run("live", func() error { return a.live.Run(runCtx) })
 	a.settle(ctx)
 	a.run("http", func() error { return a.server.Serve(a.listener) })
 	return a, nil
@@ -195,6 +204,9 @@ func (a *app) Shutdown(ctx context.Context) error {
 	}
 	if a.sockets != nil {
 		errs = append(errs, a.sockets.Hub().Shutdown(ctx))
+	}
+	if a.live != nil {
+		errs = append(errs, a.live.Shutdown(ctx))
 	}
 	if a.server != nil {
 		if err := a.server.Shutdown(ctx); err != nil {

@@ -86,7 +86,7 @@ addEventListener('securitypolicyviolation', (e) => faults.push('CSP: ' + e.viola
 window.said = [];
 addEventListener('DOMContentLoaded', () => {
   const live = document.querySelector('#live');
-  new MutationObserver(() => said.push(live.textContent)).observe(live, { childList: true, characterData: true, subtree: true });
+  if (live) new MutationObserver(() => said.push(live.textContent)).observe(live, { childList: true, characterData: true, subtree: true });
 });
 addEventListener('error', (e) => faults.push('error: ' + e.message));
 addEventListener('unhandledrejection', (e) => faults.push('rejection: ' + e.reason));

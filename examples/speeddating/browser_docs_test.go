@@ -2,6 +2,7 @@ package main
 
 import (
 	"bytes"
+	"context"
 	"encoding/base64"
 	"flag"
 	"fmt"
@@ -15,6 +16,8 @@ import (
 	"time"
 
 	"github.com/stretchr/testify/require"
+
+	"github.com/plimsoll-go/plimsoll/examples/loadtest/load"
 )
 
 // The pictures in docs/images come from the real page:
@@ -30,8 +33,9 @@ const (
 func TestDocsImages(t *testing.T) {
 	if *updateImages {
 		makeDocsImages(t)
+		makeDashboardImage(t)
 	}
-	for _, name := range []string{"queue.png", "call.png", "phone.png"} {
+	for _, name := range []string{"queue.png", "call.png", "phone.png", "dashboard.png"} {
 		raw, err := os.ReadFile(filepath.Join(docsImages, name))
 		require.NoError(t, err)
 		require.LessOrEqual(t, len(raw), maxImageBytes, name)
@@ -117,6 +121,43 @@ func makeDocsImages(t *testing.T) {
 		draw.Draw(wide, image.Rect(gap+i*(360+gap), gap, gap+i*(360+gap)+360, gap+740), p, image.Point{}, draw.Src)
 	}
 	writePNG(t, "phone.png", wide)
+}
+
+// makeDashboardImage shows a small server with 300 busy people, some of whose
+// memory somebody else takes for a while.
+func makeDashboardImage(t *testing.T) {
+	a := startApp(t, func(c *config) {
+		c.adminToken, c.memoryLimit, c.maxConnections, c.maxPerAddr = adminToken, 96<<20, 600, 600
+	})
+	crowd := make(chan error, 1)
+	ctx, sendHome := context.WithCancel(t.Context())
+	go func() {
+		_, err := load.Run(ctx, load.Options{URL: a.URL(), Users: 300, Ramp: 30 * time.Second, Duration: time.Hour, Pace: 12 * time.Second, Call: 5 * time.Second})
+		crowd <- err
+	}()
+	w := openWindow(t, a.URL(), "Admin", "")
+	w.resize(1280, 1180)
+	w.open("/admin/live")
+	w.visible("#enter")
+	w.write("#enter [name=token]", adminToken)
+	w.click("#enter button")
+	w.visible("#board")
+	time.Sleep(55 * time.Second)
+	uploads := a.memory.Account("uploads")
+	for step := int64(1 << 20); ; time.Sleep(700 * time.Millisecond) {
+		if uploads.Reserve(step) != nil {
+			break
+		}
+		defer uploads.Release(step)
+	}
+	requests := a.memory.Account("requests")
+	for step := int64(512 << 10); requests.Reserve(step) == nil; time.Sleep(300 * time.Millisecond) {
+		time.AfterFunc(12*time.Second, func() { requests.Release(step) })
+	}
+	time.Sleep(22 * time.Second)
+	w.save("dashboard.png")
+	sendHome()
+	require.ErrorIs(t, <-crowd, context.Canceled)
 }
 
 // picture is what the window shows.

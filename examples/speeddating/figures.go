@@ -7,13 +7,14 @@ import (
 	"github.com/plimsoll-go/plimsoll/compress"
 	"github.com/plimsoll-go/plimsoll/connmgr"
 	"github.com/plimsoll-go/plimsoll/examples/speeddating/dating"
+	"github.com/plimsoll-go/plimsoll/examples/speeddating/live"
 	"github.com/plimsoll-go/plimsoll/examples/speeddating/web"
 	"github.com/plimsoll-go/plimsoll/memmgr"
 	"github.com/plimsoll-go/plimsoll/presence"
 	"github.com/plimsoll-go/plimsoll/signaling"
 )
 
-// figures is what /health and /metrics show: the Stats of every part.
+// figures is what /health shows, and metrics.go for Prometheus: the Stats of every part.
 type figures struct {
 	Ready       bool
 	Memory      memmgr.Stats
@@ -46,8 +47,18 @@ func (a *app) parts(p plan) web.Parts {
 	return web.Parts{
 		Platform: a.platform, Sockets: a.sockets, Conns: a.conns, Compress: a.compress,
 		Requests: a.memory.Account("requests"), Uploads: a.memory.Account("uploads"), UploadsMax: p.share(uploadsShare), Admit: a.memory.Admit,
-		Health: a.figures, Ready: a.notReady, Log: a.log,
+		Health: a.figures, Metrics: a.metrics, Live: a.live, Ready: a.notReady, Log: a.log,
 		Origins: a.cfg.allowedOrigins, Proxies: a.cfg.trustedProxies, AdminToken: a.cfg.adminToken,
 		TURN: signaling.TURN{URLs: a.cfg.turnURLs, Secrets: a.cfg.turnSecrets},
+	}
+}
+
+// look is what the dashboard keeps an hour of.
+func (a *app) look() live.Reading {
+	p, c, s := a.platform.Stats(), a.conns.Stats(), a.sockets.Hub().Stats()
+	return live.Reading{
+		Memory: a.memory.Stats(), Online: p.Live.OnlineUsers, Free: p.Live.AvailableUsers, Calls: p.Live.ActiveCalls,
+		Sockets: s.Sockets, Refused: c.Refused.Total() + c.AcceptRefused.Total(),
+		Sent: uint64(s.BytesOut), Statements: p.Store.Statements,
 	}
 }

@@ -2,7 +2,6 @@ package web
 
 import (
 	"net/http"
-	"reflect"
 
 	"github.com/plimsoll-go/plimsoll/examples/speeddating/dating"
 )
@@ -36,10 +35,5 @@ func (s *Server) decide(w http.ResponseWriter, r *http.Request, _ dating.Session
 		return err
 	}
 	w.WriteHeader(http.StatusNoContent)
-	return nil
-}
-
-func (s *Server) adminLive(w http.ResponseWriter, _ *http.Request, _ dating.Session) error {
-	private(w, document(reflect.ValueOf(s.Health())))
 	return nil
 }

@@ -4,7 +4,6 @@ import (
 	"bytes"
 	"io"
 	"net/http"
-	"reflect"
 	"strings"
 
 	"github.com/plimsoll-go/plimsoll/examples/speeddating/dating"
@@ -27,13 +26,15 @@ func (s *Server) readyz(w http.ResponseWriter, _ *http.Request, _ dating.Session
 
 func (s *Server) health(w http.ResponseWriter, _ *http.Request, _ dating.Session) error {
 	w.Header().Set("Cache-Control", "no-store")
-	writeJSON(w, http.StatusOK, document(reflect.ValueOf(s.Health())))
+	writeJSON(w, http.StatusOK, Document(s.Health()))
 	return nil
 }
 
 func (s *Server) metrics(w http.ResponseWriter, _ *http.Request, _ dating.Session) error {
 	var b bytes.Buffer
-	exposition(&b, s.Health())
+	if err := s.Metrics(&b); err != nil {
+		return err
+	}
 	w.Header().Set("Content-Type", "text/plain; version=0.0.4; charset=utf-8")
 	_, _ = w.Write(b.Bytes()) // who asked may have left
 	return nil

@@ -1,6 +1,7 @@
 package web
 
 import (
+	"embed"
 	"errors"
 	"io/fs"
 	"mime"
@@ -9,42 +10,64 @@ import (
 
 	"github.com/plimsoll-go/plimsoll/compress"
 	"github.com/plimsoll-go/plimsoll/examples/speeddating/dating"
+	livepage "github.com/plimsoll-go/plimsoll/examples/speeddating/live/page"
 	webpage "github.com/plimsoll-go/plimsoll/examples/speeddating/web/page"
 	"github.com/plimsoll-go/plimsoll/signaling"
 )
 
-// page gives the routes of the embedded page: index.html at /, the rest and
-// the SDK's socket client below /assets/. Each file is encoded once for each
-// coding, whoever asks.
-func page(c *compress.Compressor) (map[string]handler, error) {
-	files := map[string][]byte{"plimsoll.js": []byte(signaling.ClientJS)}
-	names, err := fs.Glob(webpage.FS, "*")
-	if err != nil {
-		return nil, err
-	}
-	var errs []error
+// page gives the routes of the embedded pages: index.html at / with the rest
+// and the SDK's socket client below /assets/, and what is for admins below
+// /admin/. Each file is encoded once for each coding, whoever asks.
+func (s *Server) page() (map[string]handler, error) {
+	routes := map[string]handler{}
+	client, err := s.Compress.NewBody(javaScript, []byte(signaling.ClientJS))
+	routes["GET /assets/plimsoll.js"] = asset(client)
+	return routes, errors.Join(err,
+		s.files(webpage.FS, "index.html", "/{$}", "/assets/", routes, asset),
+		s.files(livepage.FS, "live.html", "/admin/live", "/admin/", routes, s.adminAsset))
+}
+
+const javaScript = "text/javascript; charset=utf-8"
+
+// files adds a route for each file of a page: the document itself, and the
+// others below a prefix.
+func (s *Server) files(from embed.FS, document, at, below string, routes map[string]handler, serve func(*compress.Body) handler) error {
+	names, err := fs.Glob(from, "*")
+	errs := []error{err}
 	for _, name := range names {
-		files[name], err = webpage.FS.ReadFile(name)
-		errs = append(errs, err)
-	}
-	routes := make(map[string]handler, len(files))
-	for name, content := range files {
-		kind := mime.TypeByExtension(path.Ext(name))
-		if path.Ext(name) == ".js" {
-			kind = "text/javascript; charset=utf-8" // some systems' tables say otherwise
-		}
-		body, err := c.NewBody(kind, content)
+		content, err := from.ReadFile(name)
 		if err != nil {
 			errs = append(errs, err)
 			continue
 		}
-		pattern := "GET /assets/" + name
-		if name == "index.html" {
-			pattern = "GET /{$}"
+		kind := mime.TypeByExtension(path.Ext(name))
+		if path.Ext(name) == ".js" {
+			kind = javaScript // some systems' tables say otherwise
 		}
-		routes[pattern] = asset(body)
+		body, err := s.Compress.NewBody(kind, content)
+		if err != nil {
+			errs = append(errs, err)
+			continue
+		}
+		pattern := "GET " + below + name
+		if name == document {
+			pattern = "GET " + at
+		}
+		routes[pattern] = serve(body)
 	}
-	return routes, errors.Join(errs...)
+	return errors.Join(errs...)
+}
+
+// adminAsset is an asset that does not exist on a server without an admin
+// token. It holds no figures: those come over the socket.
+func (s *Server) adminAsset(body *compress.Body) handler {
+	serve := asset(body)
+	return func(w http.ResponseWriter, r *http.Request, who dating.Session) error {
+		if s.AdminToken == "" {
+			return s.adminAllowed(r)
+		}
+		return serve(w, r, who)
+	}
 }
 
 // asset serves one file, which a browser asks about again each time: the

@@ -5,8 +5,8 @@ package web
 
 import (
 	"crypto/sha256"
-	"crypto/subtle"
 	"errors"
+	"io"
 	"log/slog"
 	"net/http"
 	"net/netip"
@@ -35,14 +35,21 @@ type Parts struct {
 	UploadsMax int64        // what Uploads can give at most
 	Admit      func() error // refuses new work under memory pressure
 
-	Health func() any      // the figures of every part, for /health and /metrics
-	Ready  func() []string // why not to send people here; empty when ready
-	Log    *slog.Logger
+	Health  func() any            // the figures of every part, for /health
+	Metrics func(io.Writer) error // the same for Prometheus
+	Ready   func() []string       // why not to send people here; empty when ready
+	Live    Live                  // who shows them all the time to admins
+	Log     *slog.Logger
 
 	Origins    []string       // other origins that may call us
 	Proxies    []netip.Prefix // whose forwarded headers are believed
 	AdminToken string         // empty: no admin routes
 	TURN       signaling.TURN
+}
+
+// Live takes the sockets of those who look on.
+type Live interface {
+	Accept(w http.ResponseWriter, r *http.Request) error
 }
 
 // Server answers HTTP. It owns no goroutine; net/http's call it.
@@ -62,8 +69,11 @@ const (
 	anyone who = iota
 	probe      // anyone, and never refused for load: health, metrics
 	person     // with a session
-	admin      // with the admin token
+	admin      // with the admin token; not refused either: it looks why others are
 )
+
+// reserves reports whether a request needs a place among those in flight.
+func (w who) reserves() bool { return w == anyone || w == person }
 
 // handler serves one route; s is the zero Session unless the route is for a
 // person. A returned error becomes the answer.
@@ -110,10 +120,12 @@ func New(p Parts) (all, probes http.Handler, err error) {
 		{"GET /turn/credentials", person, s.turn},
 		{"GET /admin/review", admin, s.underReview},
 		{"POST /admin/review", admin, s.decide},
-		{"GET /admin/live", admin, s.adminLive},
+		{"GET /admin/session", admin, s.adminCheck},
+		{"POST /admin/session", anyone, s.adminEnter},
+		{"GET /admin/ws", admin, s.adminSocket},
 		{"GET /ws", person, s.socket},
 	}...))
-	assets, err := page(p.Compress)
+	assets, err := s.page()
 	if err != nil {
 		return nil, nil, err
 	}
@@ -149,7 +161,7 @@ func (s *Server) guard(who who, h handler) http.Handler {
 		var session dating.Session
 		err := s.enter(who, r, &session)
 		if err == nil {
-			if who != probe {
+			if who.reserves() {
 				defer s.Requests.Release(requestBytes)
 			}
 			err = h(w, r, session)
@@ -176,14 +188,7 @@ func (s *Server) enter(who who, r *http.Request, session *dating.Session) error 
 		return nil
 	}
 	if who == admin {
-		// Both sides are hashed so that the comparison tells nothing, not even a length.
-		given := sha256.Sum256([]byte(token(r)))
-		if s.AdminToken == "" {
-			return &dating.Error{Code: dating.NotFound, Message: "no such page"}
-		}
-		if subtle.ConstantTimeCompare(given[:], s.admin[:]) != 1 {
-			return &dating.Error{Code: dating.Unauthenticated, Message: "the admin token is missing or wrong"}
-		}
+		return s.adminAllowed(r)
 	}
 	if s.Requests.Reserve(requestBytes) != nil {
 		return errNoRoom
