@@ -62,11 +62,15 @@ func (c *Cache[K, V]) setInPlace(h uint64, key K, value V) bool {
 		if meta&(deadBit|ownBit|negativeBit) != 0 {
 			return false
 		}
-		if deadlineOf(meta) >= deadline || n.meta.CompareAndSwap(meta, withDeadline(meta, deadline)) {
+		used := meta
+		if meta&freqMask != freqMask {
+			used++
+		}
+		used = withDeadline(used, max(deadline, deadlineOf(meta)))
+		if used == meta || n.meta.CompareAndSwap(meta, used) {
 			break
 		}
 	}
-	n.hit(meta)
 	c.stripes.own().replaced.Add(1)
 	return true
 }
