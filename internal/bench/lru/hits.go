@@ -3,34 +3,40 @@ package main
 import (
 	"container/heap"
 	"fmt"
+	"slices"
 	"strings"
 )
 
 // hitRatios feeds each cache the same streams, one goroutine, with whatever it
 // does in the background finished every 16 writes, which is kinder to
-// ristretto and theine than real use. The first fifth is not counted.
+// ristretto and theine than real use. The first fifth of the generated ones is
+// not counted.
 func hitRatios() {
 	sizes := []int{200, 2000, 20_000}
 	fmt.Printf("\nhit ratio, %d keys, %d requests, at %v entries\n", streamKeys, streamLen, sizes)
+	printHits(streams(), sizes)
+}
+
+// printHits prints a row for each cache.
+func printHits(all []stream, sizes []int) {
 	type row struct {
 		name string
-		run  func(keys []int, n int) float64
+		run  func(s stream, n int) float64
 	}
 	rows := []row{{"Belady", belady}}
 	for _, cand := range candidates[int]() {
 		if strings.HasPrefix(cand.name, "otter ") {
 			continue // the same policy
 		}
-		rows = append(rows, row{cand.name, func(keys []int, n int) float64 {
+		rows = append(rows, row{cand.name, func(s stream, n int) float64 {
 			c := cand.make(n)
 			defer c.close()
-			return feed(&c, keys)
+			return feed(&c, s)
 		}})
 	}
-	all := streams()
 	fmt.Printf("%-16s", "")
 	for _, s := range all {
-		fmt.Printf(" %-17s", s.name)
+		fmt.Printf(" %-*s", 6*len(sizes)-1, s.name)
 	}
 	fmt.Println("  mean")
 	for _, r := range rows {
@@ -38,7 +44,7 @@ func hitRatios() {
 		sum := 0.0
 		for _, s := range all {
 			for _, n := range sizes {
-				ratio := 100 * r.run(s.keys, n)
+				ratio := 100 * r.run(s, n)
 				sum += ratio
 				fmt.Printf(" %5.1f", ratio)
 			}
@@ -49,43 +55,52 @@ func hitRatios() {
 	fmt.Println("(plimsoll strict is LRU; Belady, which knows the future, need not admit)")
 }
 
-func feed(c *cache[int], keys []int) float64 {
-	hits, writes := 0, 0
+func feed(c *cache[int], s stream) float64 {
+	hits, asked, writes := 0, 0, 0
 	value := &record{}
-	for i, k := range keys {
-		if _, ok := c.get(k); ok {
-			if i >= len(keys)/5 {
-				hits++
+	for i, k := range s.keys {
+		if !s.fill(i) {
+			_, ok := c.get(k)
+			if s.counts(i) {
+				asked++
+				if ok {
+					hits++
+				}
 			}
-			continue
+			if ok {
+				continue
+			}
 		}
 		c.set(k, value)
 		if writes++; writes%16 == 0 {
 			c.drain()
 		}
 	}
-	return float64(hits) / float64(len(keys)-len(keys)/5)
+	return float64(hits) / float64(asked)
 }
 
 // belady returns the best ratio that any cache of n entries could have: it
 // drops what is wanted again last, the newcomer included.
-func belady(keys []int, n int) float64 {
-	next := make([]int, len(keys))
+func belady(s stream, n int) float64 {
+	next := make([]int, len(s.keys))
 	last := map[int]int{}
-	for i := len(keys) - 1; i >= 0; i-- {
-		at, ok := last[keys[i]]
-		if !ok {
-			at = len(keys) + i
+	for i, k := range slices.Backward(s.keys) {
+		at, ok := last[k]
+		if !ok || s.fill(at) {
+			at = len(s.keys) + i
 		}
 		next[i] = at
-		last[keys[i]] = i
+		last[k] = i
 	}
 	due := map[int]int{} // key to its next use
 	var far farthest
-	hits := 0
-	for i, k := range keys {
-		if _, ok := due[k]; ok && i >= len(keys)/5 {
-			hits++
+	hits, asked := 0, 0
+	for i, k := range s.keys {
+		if s.counts(i) {
+			asked++
+			if _, ok := due[k]; ok {
+				hits++
+			}
 		}
 		due[k] = next[i]
 		heap.Push(&far, use{k, next[i]})
@@ -96,7 +111,7 @@ func belady(keys []int, n int) float64 {
 			}
 		}
 	}
-	return float64(hits) / float64(len(keys)-len(keys)/5)
+	return float64(hits) / float64(asked)
 }
 
 type use struct{ key, at int }

@@ -5,6 +5,7 @@ import (
 	"math/rand/v2"
 	"runtime"
 	"slices"
+	"strconv"
 	"strings"
 	"sync"
 	"time"
@@ -41,13 +42,15 @@ func mixed[K key](c *cache[K], k K, v *record, n int) bool {
 	return ok
 }
 
-const slice = 60_000 // operations of one worker
+const slice = 300_000 // operations of one worker
 
 func speed() {
 	hits := func(r *rand.Rand) []int { return zipf(r, 1.01, 100_000, 1<<19) }
 	hot := func(r *rand.Rand) []int { return zipf(r, 1.01, 1000, 1<<19) }
 	wide := func(r *rand.Rand) []int { return zipf(r, 1.01, 1_000_000, 1<<20) }
-	for _, cores := range []int{1, 2} {
+	for s := range strings.SplitSeq(*cpus, ",") {
+		cores, err := strconv.Atoi(s)
+		check(err)
 		if cores > runtime.NumCPU() {
 			continue
 		}
@@ -114,13 +117,14 @@ func runSlice[K key](cores int, c *cache[K], keys []K, at *int, step func(*cache
 	var wg sync.WaitGroup
 	var mu sync.Mutex
 	total := 0
+	mask := len(keys) - 1 // a power of two; a division costs as much as half a look-up
 	begin := time.Now()
 	for worker := range cores {
 		from := *at + worker*len(keys)/cores
 		wg.Go(func() {
 			hits := 0
 			for n := range slice {
-				if step(c, keys[(from+n)%len(keys)], v, n) {
+				if step(c, keys[(from+n)&mask], v, n) {
 					hits++
 				}
 			}
