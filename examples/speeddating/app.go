@@ -90,7 +90,7 @@ func newApp(ctx context.Context, cfg config, log *slog.Logger) (_ *app, err erro
 		Rules: cfg.rules, Store: a.store, Bus: a.bus, Presence: a.presence, Deliver: a.sockets.Deliver,
 		MaxSockets: plan.sockets(a.memory, log).MaxPeers,
 		MaxUsers:   plan.users, MaxSessions: plan.users, MaxRelations: plan.users, MediaBytes: plan.media,
-		CacheAccount: a.memory.Account("caches"), Account: a.memory.Account("people"), Logger: log,
+		CacheAccount: a.memory.Account("caches"), Account: a.memory.Account("people"), Watch: cfg.watch, Logger: log,
 	})
 	if err != nil {
 		return nil, err

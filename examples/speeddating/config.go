@@ -38,6 +38,8 @@ type config struct {
 
 	// rules are no flags: tests shorten them, nobody else should.
 	rules dating.Rules
+	// watch is for the test that measures the caches.
+	watch func(dating.CacheUse)
 }
 
 // knob binds one flag to its field.

@@ -56,7 +56,9 @@ func (p *Platform) SignUp(ctx context.Context, n Newcomer) (Credential, error) {
 		return Credential{}, unavailable("the database does not answer", err)
 	}
 	p.users.Set(u.ID, u)
+	p.watch(CacheUse{Cache: "users", Key: string(u.ID), Fill: true})
 	p.sessions.Set(s.Hash, s)
+	p.watch(CacheUse{Cache: "sessions", Key: string(s.Hash[:]), Fill: true})
 	if len(intros) == 0 {
 		p.relations.Set(u.ID, p.newRelations(Relations{})) // a stranger to all
 	}
@@ -157,6 +159,7 @@ func (p *Platform) Authenticate(ctx context.Context, token string) (Session, err
 }
 
 func (p *Platform) sessionOf(ctx context.Context, hash TokenHash) (Session, error) {
+	p.watch(CacheUse{Cache: "sessions", Key: string(hash[:])})
 	s, err := p.sessions.GetOrLoad(ctx, hash, func(ctx context.Context, hash TokenHash) (Session, error) {
 		s, err := p.store.Session(ctx, hash)
 		if errors.Is(err, ErrNotFound) {

@@ -30,6 +30,14 @@ func (p *Platform) makeCaches(o Options) (err error) {
 	return errors.Join(errs[:]...)
 }
 
+// CacheUse is one use of a cache: a look-up, or with Fill an entry that is put
+// there without one.
+type CacheUse struct {
+	Cache string // users or sessions
+	Key   string
+	Fill  bool
+}
+
 func (p *Platform) closeCaches() {
 	p.users.Close()
 	p.sessions.Close()

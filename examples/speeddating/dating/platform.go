@@ -57,6 +57,10 @@ type Options struct {
 	// CacheAccount is for the caches, Account for people, calls and chat. Nil:
 	// only the bounds above.
 	CacheAccount, Account Account
+	// Watch, if set, is told of each look-up in the caches of users and of
+	// sessions, and of each entry put there unasked: for measuring what size
+	// they need. It must not wait.
+	Watch func(CacheUse)
 	// Logger, nil means silent.
 	Logger *slog.Logger
 }
@@ -94,6 +98,9 @@ func (o Options) withDefaults() (Options, error) {
 		o.Node = "n1"
 	}
 	want(len(o.Node) <= 16 && strings.Trim(o.Node, "abcdefghijklmnopqrstuvwxyz0123456789") == "", "Node", o.Node, "up to 16 of a-z and 0-9")
+	if o.Watch == nil {
+		o.Watch = func(CacheUse) {}
+	}
 	if o.Logger == nil {
 		o.Logger = slog.New(slog.DiscardHandler)
 	}
@@ -112,6 +119,7 @@ type Platform struct {
 	maxSockets  int
 	account     Account
 	log         *slog.Logger
+	watch       func(CacheUse)
 
 	users     *lru.Cache[UserID, *User]
 	sessions  *lru.Cache[TokenHash, Session]
@@ -157,7 +165,7 @@ func New(o Options) (*Platform, error) {
 	}
 	p := &Platform{
 		rules: o.Rules, store: o.Store, bus: o.Bus, presence: o.Presence, deliver: o.Deliver,
-		node: o.Node, incarnation: randomID(8), maxSockets: o.MaxSockets, account: o.Account, log: o.Logger,
+		node: o.Node, incarnation: randomID(8), maxSockets: o.MaxSockets, account: o.Account, log: o.Logger, watch: o.Watch,
 		hashers: newHashers(o.Hashers),
 		notices: make(chan command, 1024),
 		people:  make(map[UserID]*person), sockets: make(map[string]*socket),

@@ -218,6 +218,7 @@ func (p *Platform) user(ctx context.Context, id UserID) (*User, error) {
 	if id == "" || len(id) > 64 {
 		return nil, refuse(UserNotFound, "no such person")
 	}
+	p.watch(CacheUse{Cache: "users", Key: string(id)})
 	u, err := p.users.GetOrLoad(ctx, id, func(ctx context.Context, id UserID) (*User, error) {
 		found, err := p.store.Users(ctx, []UserID{id})
 		if err != nil {
