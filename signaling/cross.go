@@ -3,6 +3,7 @@ package signaling
 import (
 	"context"
 	"encoding/json"
+	"errors"
 	"log/slog"
 	"time"
 )
@@ -140,6 +141,33 @@ func (r *Room) heard(e Event) {
 	case c.Node != r.hub.node:
 		r.arrived(&c)
 	}
+}
+
+// remote hands a signal to Options.Remote.
+func (r *Room) remote(to, typ string, s *signal) *Error {
+	b, err := json.Marshal(crossing{Node: r.hub.node, To: to, Type: typ, Signal: s})
+	if err == nil {
+		err = r.opt.Remote(to, b)
+	}
+	if err == nil {
+		return nil
+	}
+	if e, ok := errors.AsType[*Error](err); ok {
+		return e
+	}
+	return ErrUnreachable
+}
+
+// Arrived takes what RoomOptions.Remote was given on another hub, in the same
+// order, and delivers it if the member's socket is here. That hub has checked
+// the message. ErrInvalidSignal: data is none of Remote's.
+func (r *Room) Arrived(data []byte) error {
+	var c crossing
+	if json.Unmarshal(data, &c) != nil || c.Signal == nil || c.Signal.RoomID != r.id {
+		return ErrInvalidSignal
+	}
+	r.arrived(&c)
+	return nil
 }
 
 // arrived delivers a signal of a member whose socket is on another hub. That

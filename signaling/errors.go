@@ -52,4 +52,5 @@ var (
 	ErrInvalidCandidate = &Error{"invalid_candidate", "not an acceptable ICE candidate"}
 	ErrSuperseded       = &Error{"superseded", "belongs to an offer that is no longer current"}
 	ErrTooManySignals   = &Error{"too_many_candidates", "too many candidates for one offer"}
+	ErrUnreachable      = &Error{"unavailable", "the other side's server does not answer; try again in a moment"}
 )

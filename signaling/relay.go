@@ -40,7 +40,7 @@ func (h *Hub) Relay(p *Peer, m Message) error {
 // receiver's answer repeats; an answer to any but the sender's latest offer is
 // refused, and so are candidates of descriptions that were replaced. Errors
 // are of type *Error: ErrNotInRoom, ErrInvalidSignal, ErrInvalidSDP,
-// ErrInvalidCandidate, ErrSuperseded, ErrTooManySignals.
+// ErrInvalidCandidate, ErrSuperseded, ErrTooManySignals, ErrUnreachable.
 func (r *Room) Relay(p *Peer, m Message) error {
 	return r.hub.relayedAs(r.relay(p, m))
 }
@@ -101,9 +101,14 @@ func (r *Room) relay(p *Peer, m Message) *Error {
 		r.mu.Unlock() // all of them were out of date
 	case to.peer != nil:
 		r.deliverUnlock(to.peer, class, m.Type, &s)
+	case r.opt.Remote != nil:
+		r.mu.Unlock()
+		return r.remote(to.user, m.Type, &s)
 	case r.hub.opt.Bus != nil:
 		r.mu.Unlock()
-		r.hub.publish("room/"+r.id, crossing{Node: r.hub.node, To: to.user, Type: m.Type, Signal: &s})
+		if !r.hub.publish("room/"+r.id, crossing{Node: r.hub.node, To: to.user, Type: m.Type, Signal: &s}) {
+			return ErrUnreachable
+		}
 	default:
 		r.mu.Unlock() // nobody is there yet: the first offer after Join will do
 	}

@@ -25,6 +25,14 @@ type RoomOptions struct {
 	// RelayOnly drops all candidates that are not of type relay, so that
 	// members do not learn each other's addresses.
 	RelayOnly bool
+
+	// Remote, if set, takes what a member here has for one whose socket is not
+	// on this hub, for a server that knows itself how to reach the others: it
+	// gives data to Room.Arrived on theirs. It is called one message at a time
+	// for each sender, in order, and must not wait. What it refuses the sender
+	// is told: *Error as it is, other errors as ErrUnreachable. Without it the
+	// Bus of the hub is used, if there is one.
+	Remote func(to string, data []byte) error
 }
 
 // Room relays signaling between the sockets of its members. Every message is
@@ -90,7 +98,7 @@ func (h *Hub) OpenRoom(id string, o RoomOptions) (*Room, error) {
 	if err := h.addRoom(r); err != nil {
 		return nil, err
 	}
-	if h.opt.Bus != nil {
+	if h.opt.Bus != nil && o.Remote == nil {
 		if err := r.listen(); err != nil {
 			r.Close()
 			return nil, fmt.Errorf("signaling: bus: %w", err)
@@ -123,6 +131,9 @@ func (h *Hub) Room(id string) *Room {
 
 // ID returns the room's id.
 func (r *Room) ID() string { return r.id }
+
+// Members returns the users who may join.
+func (r *Room) Members() []string { return slices.Clone(r.opt.Members) }
 
 // Polite reports whether user is the polite side towards other.
 func (r *Room) Polite(user, other string) bool {
