@@ -1,17 +1,3 @@
-// Package bus is dating.Bus: how the nodes of one platform reach each other.
-// Here it is in the memory of one process, for one node or, in tests, several.
-//
-// # Memory
-//
-// A node, a subscription and a claim are one map entry each. Claims that are
-// over are forgotten when somebody asks for their key, and all at once when
-// their number has doubled. At most 4096 messages wait between two nodes.
-//
-// # Concurrency
-//
-// All methods may be called by any goroutine. Memory owns no goroutine. A
-// node's Handler runs on a publisher's goroutine with no lock held, one message
-// at a time for each sender; it may use the bus.
 package bus
 
 import (
@@ -71,16 +57,36 @@ func (m *Memory) Join(_ context.Context, name string, h dating.Handler) (leave f
 	}
 	n := &node{handler: h, people: make(map[dating.UserID]bool), lines: make(map[string]*line)}
 	m.nodes[name] = n
-	return func() {
-		m.mu.Lock()
-		defer m.mu.Unlock()
-		if m.nodes[name] == n {
-			delete(m.nodes, name)
-			for _, other := range m.nodes {
-				delete(other.lines, name)
-			}
+	return func() { m.remove(name, n) }, nil
+}
+
+// remove tells the others.
+func (m *Memory) remove(name string, n *node) {
+	var others []*node
+	m.mu.Lock()
+	if m.nodes[name] == n {
+		delete(m.nodes, name)
+		for _, other := range m.nodes {
+			delete(other.lines, name)
+			others = append(others, other)
 		}
-	}, nil
+	}
+	m.mu.Unlock()
+	for _, other := range others {
+		if other.handler.Left != nil {
+			other.handler.Left(name)
+		}
+	}
+}
+
+// Kill takes a node off the bus as if its process had ended.
+func (m *Memory) Kill(name string) {
+	m.mu.Lock()
+	n := m.nodes[name]
+	m.mu.Unlock()
+	if n != nil {
+		m.remove(name, n)
+	}
 }
 
 // Subscribe makes node hear what is published to id.
@@ -169,6 +175,22 @@ func (l *line) send(payload []byte, deliver func([]byte)) bool {
 	l.busy = false
 	return true
 }
+
+// Peers gives the names of the other nodes.
+func (m *Memory) Peers(name string) []string {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	var names []string
+	for other := range m.nodes {
+		if other != name {
+			names = append(names, other)
+		}
+	}
+	return names
+}
+
+// Ping says that the process is there.
+func (m *Memory) Ping(context.Context) error { return nil }
 
 // Request has a command carried out by one node.
 func (m *Memory) Request(ctx context.Context, from, name string, payload []byte) ([]byte, error) {

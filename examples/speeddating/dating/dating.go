@@ -299,6 +299,12 @@ type Handler struct {
 	Message func(from string, payload []byte)
 	// Request answers a command of another node; it may wait.
 	Request func(ctx context.Context, from string, payload []byte) ([]byte, error)
+	// Left tells that a node has left or died. What it published is here, or
+	// will never be.
+	Left func(node string)
+	// Missed tells that messages of a node, or of any if it is empty, were lost:
+	// so much waited that the bus threw it away.
+	Missed func(from string)
 }
 
 // ErrNoNode is what Request returns when the node is not on the bus.
@@ -319,6 +325,10 @@ type Bus interface {
 	Publish(from string, id UserID, payload []byte)
 	// Broadcast reaches every other node.
 	Broadcast(from string, payload []byte)
+	// Peers gives the names of the other nodes.
+	Peers(node string) []string
+	// Ping reports at once whether the bus carries anything now.
+	Ping(ctx context.Context) error
 	// Request has a command carried out by one node. ErrNoNode if it is not there.
 	Request(ctx context.Context, from, node string, payload []byte) ([]byte, error)
 
@@ -341,4 +351,14 @@ type BusStats struct {
 	Requests  uint64 `json:"requests"`
 	Claims    int    `json:"claims"` // keys held now
 	Dropped   uint64 `json:"dropped"`
+
+	// Between processes:
+	Away    bool   `json:"away"`    // the bus does not answer now
+	Waiting int    `json:"waiting"` // what other nodes have not acknowledged
+	Letters uint64 `json:"letters"` // written, each with one or more messages
+	Bytes   uint64 `json:"bytes"`   // in these
+	Doubled uint64 `json:"doubled"` // sent again without need, and ignored
+	Gaps    uint64 `json:"gaps"`    // messages were missed, and those concerned were told
+	Deaths  uint64 `json:"deaths"`  // of other nodes, and their leaving
+	Lives   uint64 `json:"lives"`   // times that the bus lost its data
 }

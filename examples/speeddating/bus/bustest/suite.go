@@ -26,7 +26,7 @@ func Run(t *testing.T, connect func(*testing.T) (a, b dating.Bus)) {
 		f    func(*testing.T, dating.Bus, dating.Bus)
 	}{
 		{"Publish", publish}, {"Order", order}, {"Broadcast", broadcast}, {"Request", request},
-		{"Claims", claims}, {"ClaimRace", claimRace}, {"ClaimExpires", claimExpires}, {"Leave", leave}, {"Reentrant", reentrant},
+		{"Claims", claims}, {"ClaimRace", claimRace}, {"ClaimExpires", claimExpires}, {"Leave", leave}, {"Left", left}, {"Reentrant", reentrant},
 	} {
 		t.Run(test.name, func(t *testing.T) {
 			a, b := connect(t)
@@ -233,6 +233,24 @@ func leave(t *testing.T, a, b dating.Bus) {
 	a.Publish("n1", "ann", []byte("3")) // the new one has subscribed to nothing
 	a.Broadcast("n1", []byte("4"))
 	n.hears(t, "n1:4")
+}
+
+// Who stays is told who left, once, after all that the leaver said.
+func left(t *testing.T, a, b dating.Bus) {
+	require.NoError(t, a.Ping(t.Context()))
+	n := &inbox{}
+	quit, err := a.Join(t.Context(), "n1", dating.Handler{Message: n.message, Left: func(node string) { n.message(node, []byte("left")) }})
+	require.NoError(t, err)
+	defer quit()
+	require.Empty(t, a.Peers("n1"))
+	leave, err := b.Join(t.Context(), "n2", dating.Handler{Message: n.message})
+	require.NoError(t, err)
+	require.Equal(t, []string{"n2"}, a.Peers("n1"))
+	require.Equal(t, []string{"n1"}, b.Peers("n2"))
+	b.Broadcast("n2", []byte("bye"))
+	leave()
+	n.hears(t, "n2:bye", "n2:left")
+	require.Empty(t, a.Peers("n1"))
 }
 
 // A handler may use the bus, also to answer who it hears.
