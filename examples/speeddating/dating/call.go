@@ -20,6 +20,7 @@ type call struct {
 	seq     int   // of what was said
 	bytes   int64 // reserved
 	reason  string
+	moving  chan struct{} // on its way to another node; closed when that is decided
 	ended   time.Time
 	told    chan struct{} // closed when both were told of the end
 	done    chan struct{} // closed when the end is in the store
@@ -29,6 +30,7 @@ type call struct {
 type side struct {
 	user    *User
 	socket  string // the tab that takes part
+	node    string // where it is
 	away    bool   // cut; may come back
 	wait    *time.Timer
 	chatted []time.Time // of the last lines, for the rate
@@ -113,7 +115,7 @@ func (p *Platform) begin(ctx context.Context, in *invite, c command) (*call, err
 	cl := &call{
 		Call: Call{RoomID: in.id, Node: p.node, Incarnation: p.incarnation,
 			Members: [2]UserID{in.caller.ID, in.callee.ID}, AgreedSeconds: agreed},
-		sides: [2]side{{user: in.caller, socket: in.callerSocket}, {user: in.callee, socket: c.Socket}},
+		sides: [2]side{{user: in.caller, socket: in.callerSocket, node: p.node}, {user: in.callee, socket: c.Socket, node: c.from}},
 		bytes: callBytes, told: make(chan struct{}), done: make(chan struct{}),
 	}
 	busy := refuse(Busy, "one of you is in a call")
@@ -187,6 +189,9 @@ func (p *Platform) callLocked(id string, by UserID) (*call, int, error) {
 	if c == nil || c.reason != "" {
 		return nil, 0, refuse(NotFound, "this call is over")
 	}
+	if c.moving != nil {
+		return nil, 0, errMoving
+	}
 	i, err := c.sideOf(by)
 	return c, i, err
 }
@@ -202,6 +207,9 @@ func (p *Platform) Current(ctx context.Context, id UserID) (*CallView, *InviteVi
 		return nil, nil, nil
 	}
 	a, err := p.send(ctx, command{Verb: verbLook, User: id, ID: holder})
+	if errors.Is(err, ErrNoNode) { // its node died: nobody else will give this back soon
+		_ = p.bus.Release(ctx, holder, claimKey(id)) // a call of it the store still knows
+	}
 	if CodeOf(err) == NotFound { // it ended meanwhile, or its node is gone
 		return nil, nil, nil
 	}
@@ -250,7 +258,7 @@ func (p *Platform) resume(c command) (*CallView, error) {
 	}
 	me, other := &cl.sides[i], &cl.sides[1-i]
 	old := me.socket
-	me.socket, me.away = c.Socket, false
+	me.socket, me.node, me.away = c.Socket, c.from, false
 	me.stopWaiting()
 	if old != c.Socket { // another tab had the call: it is told that it has not
 		start := cl.startLocked(i)
@@ -295,6 +303,11 @@ func (p *Platform) lost(c command) {
 	if err != nil || cl.sides[i].socket != c.Socket || cl.sides[i].wait != nil {
 		return
 	}
+	p.waitLocked(cl, i)
+}
+
+// waitLocked gives side i the time to come back.
+func (p *Platform) waitLocked(cl *call, i int) {
 	me := &cl.sides[i]
 	var wait *time.Timer
 	wait = time.AfterFunc(p.rules.TakeOver, func() {
@@ -302,7 +315,7 @@ func (p *Platform) lost(c command) {
 		still := me.wait == wait
 		p.mu.Unlock()
 		if still {
-			p.leave(cl, command{User: c.User})
+			p.leave(cl, command{User: cl.Members[i]})
 		}
 	})
 	me.wait = wait

@@ -5,6 +5,7 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"hash/fnv"
 	"strings"
 	"time"
 )
@@ -22,10 +23,11 @@ const (
 	verbChat    verb = "chat"
 	verbSocial  verb = "social"
 	verbEnd     verb = "end"
-	verbAway    verb = "away" // the socket was cut
-	verbBack    verb = "back" // and is back
-	verbLost    verb = "lost" // and is gone, but its user has others
-	verbGone    verb = "gone" // and was its user's last
+	verbAway    verb = "away"  // the socket was cut
+	verbBack    verb = "back"  // and is back
+	verbLost    verb = "lost"  // and is gone, but its user has others
+	verbGone    verb = "gone"  // and was its user's last
+	verbAdopt   verb = "adopt" // calls of a node that stops
 )
 
 // command is about the invite or call ID, by User. It is carried out by the
@@ -39,6 +41,10 @@ type command struct {
 	Text    string  `json:",omitempty"`
 	Socials Socials `json:",omitempty"`
 	Reason  string  `json:",omitempty"`
+
+	Moved *movedCalls `json:",omitempty"`
+
+	from string // the node that it came from
 }
 
 // answer is what came of a command.
@@ -56,36 +62,49 @@ func (p *Platform) send(ctx context.Context, c command) (answer, error) {
 	if !ok || len(c.ID) > 64 {
 		return answer{}, refuse(NotFound, "no such invitation or call")
 	}
-	if node == p.node {
+	if p.isHome(node) {
+		c.from = p.node
 		return p.carryOut(ctx, c)
 	}
-	b, err := json.Marshal(c)
-	if err != nil {
-		return answer{}, err
+	a, err := p.ask(ctx, node, c)
+	if !errors.Is(err, ErrNoNode) {
+		return a, err
 	}
-	b, err = p.bus.Request(ctx, p.node, node, b)
-	if errors.Is(err, ErrNoNode) {
-		return answer{}, refuse(NotFound, "no such invitation or call")
+	// It has left. Somebody may have taken over its calls.
+	heir, err := p.bus.Holder(ctx, homeKey(node))
+	switch {
+	case err != nil:
+		return answer{}, unavailable("the bus does not answer", err)
+	case heir == p.node:
+		c.from = p.node
+		return p.carryOut(ctx, c)
+	case heir != "":
+		a, err = p.ask(ctx, heir, c)
+		if !errors.Is(err, ErrNoNode) {
+			return a, err
+		}
 	}
-	if err != nil {
-		return answer{}, unavailable("the other server does not answer", err)
+	return answer{}, &Error{Code: NotFound, Message: "no such invitation or call", cause: ErrNoNode}
+}
+
+// isHome reports whether this node answers for node: itself, or one that has
+// stopped.
+func (p *Platform) isHome(node string) bool {
+	if node == p.node {
+		return true
 	}
-	var a answer
-	if err := json.Unmarshal(b, &a); err != nil {
-		return answer{}, unavailable("the other server's answer", err)
-	}
-	if a.Code != "" {
-		return answer{}, refuse(a.Code, a.Message)
-	}
-	return a, nil
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	return p.homes[node] != nil
 }
 
 // asked answers a command of another node.
-func (p *Platform) asked(ctx context.Context, _ string, payload []byte) ([]byte, error) {
+func (p *Platform) asked(ctx context.Context, from string, payload []byte) ([]byte, error) {
 	var c command
 	if err := json.Unmarshal(payload, &c); err != nil {
 		return nil, fmt.Errorf("dating: command: %w", err)
 	}
+	c.from = from
 	a, err := p.carryOut(ctx, c)
 	if err != nil {
 		a = answer{Code: CodeOf(err), Message: "the server has a problem"}
@@ -98,6 +117,23 @@ func (p *Platform) asked(ctx context.Context, _ string, payload []byte) ([]byte,
 
 // carryOut does what a command asks, on the node that owns its subject.
 func (p *Platform) carryOut(ctx context.Context, c command) (a answer, err error) {
+	for {
+		if a, err = p.carryOutHere(ctx, c); !errors.Is(err, errMoving) {
+			return a, err
+		}
+	}
+}
+
+func (p *Platform) carryOutHere(ctx context.Context, c command) (a answer, err error) {
+	if to, err := p.elsewhereNow(ctx, c.ID); err != nil || to != "" {
+		if err == nil {
+			a, err = p.ask(ctx, to, c)
+		}
+		if errors.Is(err, ErrNoNode) {
+			err = refuse(NotFound, "no such invitation or call")
+		}
+		return a, err
+	}
 	switch c.Verb {
 	case verbAccept:
 		a.Start, err = p.accept(ctx, c)
@@ -125,6 +161,8 @@ func (p *Platform) carryOut(ctx context.Context, c command) (a answer, err error
 		p.lost(c)
 	case verbGone:
 		p.gone(c)
+	case verbAdopt:
+		err = p.adopt(ctx, c.from, c.Moved)
 	default:
 		err = refuse(Invalid, "no such command")
 	}
@@ -135,21 +173,35 @@ func (p *Platform) carryOut(ctx context.Context, c command) (a answer, err error
 // at once here, and in order on another node.
 func (p *Platform) notify(c command) {
 	node, _, _ := strings.Cut(c.ID, ".")
-	if node == p.node {
+	if p.isHome(node) && !p.movesAway(c.ID) {
+		c.from = p.node
 		_, _ = p.carryOut(p.life, c)
 		return
 	}
+	h := fnv.New32a()
+	h.Write([]byte(c.User))
 	select {
-	case p.notices <- c:
+	case p.notices[h.Sum32()%couriers] <- c:
 	default:
 		p.stats.dropped.Add(1)
 		p.log.Warn("another server is not told", "what", c.Verb, "id", c.ID)
 	}
 }
 
+// movesAway reports whether a call is on its way to another node, or there.
+func (p *Platform) movesAway(id string) bool {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	c := p.calls[id]
+	return c != nil && c.moving != nil || p.moves[id] != ""
+}
+
+// couriers is how many notices are on their way at once: one of each person.
+const couriers = 16
+
 // courier brings notices to other nodes, until ctx ends; those that wait then
 // have a second.
-func (p *Platform) courier(ctx context.Context) {
+func (p *Platform) courier(ctx context.Context, notices <-chan command) {
 	bring := func(ctx context.Context, c command) {
 		if _, err := p.send(ctx, c); err != nil && CodeOf(err) != NotFound {
 			p.log.Warn("another server was not told", "what", c.Verb, "id", c.ID, "err", err)
@@ -158,7 +210,7 @@ func (p *Platform) courier(ctx context.Context) {
 	for ctx.Err() == nil {
 		select {
 		case <-ctx.Done():
-		case c := <-p.notices:
+		case c := <-notices:
 			bring(ctx, c)
 		}
 	}
@@ -166,7 +218,7 @@ func (p *Platform) courier(ctx context.Context) {
 	defer cancel()
 	for {
 		select {
-		case c := <-p.notices:
+		case c := <-notices:
 			bring(ctx, c)
 		default:
 			return
@@ -273,6 +325,8 @@ func dataOf(kind string) any {
 		return new(wish)
 	case cardChangedKind:
 		return new(changedCard)
+	case RelayedKind:
+		return new(Relayed)
 	}
 	return nil
 }

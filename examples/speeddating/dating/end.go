@@ -75,7 +75,7 @@ func (p *Platform) elsewhere(c *call, by command) bool {
 // goes on in the background.
 func (p *Platform) end(c *call, reason string) {
 	p.mu.Lock()
-	if c.reason != "" {
+	if c.reason != "" || c.moving != nil {
 		p.mu.Unlock()
 		return
 	}
@@ -135,9 +135,13 @@ func (p *Platform) finish(c *call, e EndedCall) {
 func (p *Platform) forgetCall(c *call) {
 	p.mu.Lock()
 	delete(p.calls, c.RoomID)
+	node, last := p.leaveHomeLocked(c.RoomID)
 	p.mu.Unlock()
 	p.release(c.bytes)
 	p.unclaim(c.RoomID, c.Members[0], c.Members[1])
+	if last {
+		_ = p.bus.Release(p.life, p.node, homeKey(node)) // else it ends by itself
+	}
 }
 
 // tell gives both session:finalized and metrics:update.

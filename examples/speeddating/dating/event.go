@@ -1,6 +1,7 @@
 package dating
 
 import (
+	"encoding/json"
 	"sync"
 	"time"
 )
@@ -50,6 +51,10 @@ const (
 	MetricsUpdateKind      = "metrics:update"      // → *Metrics
 	AccountReviewKind      = "account:review"      // → *Review: close this user's sockets with 4003
 	SessionInvalidatedKind = "session:invalidated" // → *Invalidated: close this socket with 4002
+
+	// Not for browsers:
+	RelayedKind = "-rtc"    // → *Relayed: signaling of a partner on another node
+	MissedKind  = "-missed" // → *Missed: close this user's sockets, they have to begin anew
 )
 
 // Card is what others see of a person.
@@ -161,6 +166,16 @@ type Finalized struct {
 type Review struct {
 	Reason string `json:"reason"`
 }
+
+// Relayed is what the relay of another node has for a member here. It does not
+// leave the servers.
+type Relayed struct {
+	RoomID string
+	Signal json.RawMessage
+}
+
+// Missed says that messages for this node were lost on the bus.
+type Missed struct{}
 
 // Invalidated is the data of session:invalidated: login, logout or expired.
 type Invalidated struct {

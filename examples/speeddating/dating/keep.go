@@ -33,6 +33,7 @@ func (p *Platform) keep(ctx context.Context) error {
 		// node's death cuts short is known to have lasted.
 		p.mu.Lock()
 		talking := len(p.calls) > 0
+		bereaved := time.Since(p.bereaved) < 2*p.rules.NodeLease
 		p.mu.Unlock()
 		if talking || time.Since(beat) >= p.rules.NodeLease/3 {
 			if err := p.beat(ctx); err != nil {
@@ -41,7 +42,7 @@ func (p *Platform) keep(ctx context.Context) error {
 				beat = time.Now()
 			}
 		}
-		if time.Since(looked) >= p.rules.NodeLease {
+		if bereaved || time.Since(looked) >= p.rules.NodeLease {
 			looked = time.Now()
 			if err := p.finishOrphans(ctx); err != nil {
 				p.log.Error("calls of dead nodes were not finished", "err", err)
@@ -86,7 +87,10 @@ func (p *Platform) stopped() {
 
 func (p *Platform) beat(ctx context.Context) error {
 	t := now()
-	return p.store.Beat(ctx, p.node, p.incarnation, t, t.Add(p.rules.NodeLease))
+	if err := p.store.Beat(ctx, p.node, p.incarnation, t, t.Add(p.rules.NodeLease)); err != nil {
+		return err
+	}
+	return p.beatHomes(ctx)
 }
 
 // finishOrphans ends the calls that nobody owns any more, as if their node had

@@ -127,7 +127,7 @@ type Platform struct {
 	media     *lru.Cache[string, Media]
 	hashers   hashers
 	nobody    []byte
-	notices   chan command // for other nodes, in order
+	notices   [couriers]chan command // for other nodes, in the order of each person's
 	out       outbox
 	versions  atomic.Uint64  // of relations, for QueueWindow
 	accepts   sync.WaitGroup // calls that are being made durable
@@ -135,14 +135,17 @@ type Platform struct {
 	life      context.Context
 	kill      context.CancelFunc
 
-	mu      sync.Mutex
-	state   lifeState
-	people  map[UserID]*person // with a socket here
-	sockets map[string]*socket
-	invites map[string]*invite // of callers here
-	calls   map[string]*call   // of invites of this node
-	said    []Pending          // chat on its way to the store
-	stats   counters
+	mu       sync.Mutex
+	state    lifeState
+	people   map[UserID]*person // with a socket here
+	sockets  map[string]*socket
+	invites  map[string]*invite // of callers here
+	calls    map[string]*call   // of invites of this node, and of nodes that stopped
+	homes    map[string]*home   // the nodes that stopped, by name
+	moves    map[string]string  // calls of this node that another one has taken, by room
+	bereaved time.Time          // a node left: its calls are looked for
+	said     []Pending          // chat on its way to the store
+	stats    counters
 }
 
 // lifeState only goes up.
@@ -167,9 +170,12 @@ func New(o Options) (*Platform, error) {
 		rules: o.Rules, store: o.Store, bus: o.Bus, presence: o.Presence, deliver: o.Deliver,
 		node: o.Node, incarnation: randomID(8), maxSockets: o.MaxSockets, account: o.Account, log: o.Logger, watch: o.Watch,
 		hashers: newHashers(o.Hashers),
-		notices: make(chan command, 1024),
 		people:  make(map[UserID]*person), sockets: make(map[string]*socket),
 		invites: make(map[string]*invite), calls: make(map[string]*call),
+		homes: make(map[string]*home), moves: make(map[string]string),
+	}
+	for i := range p.notices {
+		p.notices[i] = make(chan command, 256)
 	}
 	// What a login with an unknown address is compared with, so that it takes
 	// as long as one with a known.
@@ -201,7 +207,7 @@ func (p *Platform) Run(ctx context.Context) error {
 	defer cancel()
 	defer context.AfterFunc(p.life, cancel)()
 
-	leave, err := p.bus.Join(ctx, p.node, Handler{Message: p.heard, Request: p.asked})
+	leave, err := p.bus.Join(ctx, p.node, Handler{Message: p.heard, Request: p.asked, Left: p.left, Missed: p.missed})
 	if err != nil {
 		return fmt.Errorf("dating: join the bus: %w", err)
 	}
@@ -212,7 +218,9 @@ func (p *Platform) Run(ctx context.Context) error {
 	}
 	defer anchors()
 	var courier sync.WaitGroup
-	courier.Go(func() { p.courier(ctx) })
+	for _, notices := range p.notices {
+		courier.Go(func() { p.courier(ctx, notices) })
+	}
 	defer courier.Wait()
 	return p.keep(ctx)
 }
@@ -231,14 +239,19 @@ func (p *Platform) Ready(ctx context.Context) error {
 	if err := p.store.Ping(ctx); err != nil {
 		return unavailable("the database does not answer", err)
 	}
+	if err := p.bus.Ping(ctx); err != nil {
+		return unavailable("the bus does not answer", err)
+	}
 	return nil
 }
 
-// Drain refuses new people, invites and calls with Draining, and ends every
-// invite and call of this node with the reason restart: call:expired, which
-// leaves no cooldown, and session:finalized. It returns when all were told, or
-// when ctx ends; what is left then goes on behind it. Call it while the sockets
-// are open. One that closes later is not held against its person.
+// Drain refuses new people, invites and calls with Draining. Every invite of
+// this node ends with the reason restart: call:expired, which leaves no
+// cooldown. Its calls go on on another node, where their people find them when
+// they come back; without one they end: session:finalized, with the reason
+// restart. It returns when all were told, or when ctx ends; what is left then
+// goes on behind it. Call it while the sockets are open. One that closes later
+// is not held against its person.
 func (p *Platform) Drain(ctx context.Context) {
 	var open []*invite
 	p.mu.Lock()
@@ -266,6 +279,7 @@ func (p *Platform) Drain(ctx context.Context) {
 	p.mu.Lock()
 	calls := slices.Collect(maps.Values(p.calls))
 	p.mu.Unlock()
+	calls = p.handOver(ctx, calls)
 	for _, c := range calls {
 		p.end(c, "restart")
 	}

@@ -119,12 +119,25 @@ func (s *Sockets) handle(ctx context.Context, p *signaling.Peer, m signaling.Mes
 // and for the relay.
 func (s *Sockets) resumeCall(ctx context.Context, p *signaling.Peer, roomID string) (any, error) {
 	// The room first: the partner may offer as soon as it hears of us.
-	if room := s.hub.Room(roomID); room != nil {
+	room, user := s.hub.Room(roomID), dating.UserID(p.User())
+	if room == nil { // the call began on another server
+		call, _, err := s.platform.Current(ctx, user)
+		if err != nil {
+			return nil, err
+		}
+		if call != nil && call.RoomID == roomID {
+			room = s.openRoom(user, &call.CallStart)
+		}
+	}
+	if room != nil {
 		if err := room.Join(p); err != nil {
 			return nil, err
 		}
+		s.mu.Lock()
+		s.rooms[user] = roomID
+		s.mu.Unlock()
 	}
-	return s.platform.Resume(ctx, dating.UserID(p.User()), p.ID(), roomID)
+	return s.platform.Resume(ctx, user, p.ID(), roomID)
 }
 
 // read decodes the data of a message into T, strictly.

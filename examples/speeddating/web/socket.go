@@ -4,11 +4,14 @@ import (
 	"context"
 	"errors"
 	"log/slog"
+	"math/rand/v2"
 	"net/http"
 	"slices"
 	"strconv"
 	"sync"
 	"time"
+
+	"github.com/gorilla/websocket"
 
 	"github.com/plimsoll-go/plimsoll/connmgr"
 	"github.com/plimsoll-go/plimsoll/examples/speeddating/dating"
@@ -36,12 +39,13 @@ type Sockets struct {
 	mu       sync.Mutex
 	arriving map[string]dating.Session  // by peer id, from hello until the platform knows it
 	tabs     map[string]*signaling.Peer // by id; as many as the hub has
+	rooms    map[dating.UserID]string   // where people with a tab here are in a call
 }
 
 // NewSockets opens the hub with options, whose callbacks it sets. Serve must be
 // called before the first request.
 func NewSockets(options signaling.Options, conns *connmgr.Manager, log *slog.Logger) (*Sockets, error) {
-	s := &Sockets{conns: conns, log: log, arriving: make(map[string]dating.Session), tabs: make(map[string]*signaling.Peer)}
+	s := &Sockets{conns: conns, log: log, arriving: make(map[string]dating.Session), tabs: make(map[string]*signaling.Peer), rooms: make(map[dating.UserID]string)}
 	options.OnMessage = s.onMessage
 	options.OnOpen = s.onOpen
 	options.OnAway = func(p *signaling.Peer) { s.platform.SocketAway(p.ID()) }
@@ -175,6 +179,9 @@ func (s *Sockets) onClose(p *signaling.Peer, info signaling.CloseInfo) {
 	s.mu.Lock()
 	delete(s.tabs, p.ID())
 	s.mu.Unlock()
+	if user := p.User(); len(s.hub.Peers(user)) == 0 {
+		s.leaveRoom(dating.UserID(user), "")
+	}
 	s.platform.SocketClosed(p.ID(), info.Clean)
 }
 
@@ -210,7 +217,15 @@ func (s *Sockets) Deliver(e dating.Event) {
 	case *dating.CallStart:
 		s.startCall(e, data)
 	case *dating.Finalized:
-		defer s.endRoom(data.RoomID)
+		defer s.leaveRoom(e.To, data.RoomID)
+	case *dating.Relayed:
+		if room := s.hub.Room(data.RoomID); room != nil { // else this side is not there yet, and will ask for an offer
+			_ = room.Arrived(data.Signal)
+		}
+		return
+	case *dating.Missed:
+		s.close(e, websocket.CloseServiceRestart, "messages were missed; retry-after="+strconv.Itoa(rand.IntN(3)))
+		return
 	case *dating.Invalidated:
 		defer s.close(e, closeSessionEnded, data.Reason)
 	case *dating.Review:
@@ -264,25 +279,41 @@ func (s *Sockets) close(e dating.Event, code int, reason string) {
 // startCall opens the room through which the two exchange their offers. The
 // rules tell each socket of both of them; the one where the call is joins.
 func (s *Sockets) startCall(e dating.Event, start *dating.CallStart) {
-	members := []string{string(e.To), string(start.Peer.UserID)}
-	initiator := members[0]
-	if !start.IsInitiator {
-		initiator = members[1]
-	}
-	room, err := s.hub.OpenRoom(start.RoomID, signaling.RoomOptions{Members: members, Initiator: initiator})
-	if errors.Is(err, signaling.ErrRoomExists) { // an event before this one has opened it
-		if room = s.hub.Room(start.RoomID); room == nil {
-			return // and the call is over already
-		}
-	} else if err != nil {
-		s.log.Error("room", "room", start.RoomID, "error", err)
-		return
-	}
-	if p := s.tab(e.Socket); start.Here && p != nil {
+	room := s.openRoom(e.To, start)
+	p := s.tab(e.Socket)
+	switch {
+	case room == nil || p == nil:
+	case !start.Here:
+		room.Leave(p) // another one has the call, here or on another server
+	default:
 		if err := room.Join(p); err != nil {
 			s.log.Warn("room join", "room", start.RoomID, "error", err)
 		}
 	}
+}
+
+// openRoom gives the room of a call, which it opens unless somebody has before.
+func (s *Sockets) openRoom(user dating.UserID, start *dating.CallStart) *signaling.Room {
+	members := []string{string(user), string(start.Peer.UserID)}
+	initiator := members[0]
+	if !start.IsInitiator {
+		initiator = members[1]
+	}
+	id := start.RoomID
+	s.mu.Lock()
+	s.rooms[user] = id
+	s.mu.Unlock()
+	room, err := s.hub.OpenRoom(id, signaling.RoomOptions{Members: members, Initiator: initiator, Remote: func(to string, data []byte) error {
+		return s.platform.Relay(dating.UserID(to), id, data)
+	}})
+	if errors.Is(err, signaling.ErrRoomExists) {
+		return s.hub.Room(id) // nil: the call is over already
+	}
+	if err != nil {
+		s.log.Error("room", "room", id, "error", err)
+		return nil
+	}
+	return room
 }
 
 // tab gives the peer with this id, nil if it is gone.
@@ -292,8 +323,30 @@ func (s *Sockets) tab(id string) *signaling.Peer {
 	return s.tabs[id]
 }
 
-func (s *Sockets) endRoom(id string) {
-	if room := s.hub.Room(id); room != nil {
-		room.Close()
+// leaveRoom is for a person whose call is over, or who has no tab here any
+// more: with the last of the two the room goes. They may open it again.
+func (s *Sockets) leaveRoom(user dating.UserID, over string) {
+	s.mu.Lock()
+	id := s.rooms[user]
+	if over == "" || over == id {
+		delete(s.rooms, user)
 	}
+	s.mu.Unlock()
+	if over != "" {
+		id = over
+	}
+	room := s.hub.Room(id)
+	if room == nil {
+		return
+	}
+	if over == "" {
+		s.mu.Lock()
+		defer s.mu.Unlock()
+		for _, member := range room.Members() {
+			if s.rooms[dating.UserID(member)] == id {
+				return
+			}
+		}
+	}
+	room.Close()
 }
