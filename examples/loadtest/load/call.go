@@ -25,21 +25,36 @@ type call struct {
 	over     chan struct{} // abandoned
 	abandonO sync.Once
 
-	mu      sync.Mutex
-	room    string
-	invited time.Time
-	sentSDP [2]time.Time
-	sentAt  [2][]time.Time // lines of chat
-	seen    [2]receipts    // by receiver
+	speaking sync.WaitGroup // lines whose answer is not there yet
+
+	mu        sync.Mutex
+	room      string
+	invited   time.Time
+	sentSDP   [2]time.Time
+	sentAt    [2][]time.Time  // lines of chat
+	unsure    [2]map[int]bool // of these, those that were refused, or not answered
+	round     int             // of descriptions: another one after each break
+	broken    time.Time       // the last break, of which both were told
+	unrelayed bool            // the platform said so of a description or candidate
+	ending    bool
+	seen      [2]receipts // by receiver
 }
 
 // receipts is what one side has received.
 type receipts struct {
-	sdp        int
-	chat       [2][]int // numbers of the lines, by sender
-	candidates []int
+	sdp        map[int]int     // by round
+	candidates map[int][]int   // by round
+	chat       [2][]int        // numbers of the lines, by sender; newSession where one begins
+	read       [2]map[int]bool // lines that came with the answer to call:resume
 	finalized  int
+	told       bool // that the call or the invitation is over
 }
+
+// newSession stands in receipts.chat where the receiver came back.
+const newSession = -1
+
+// maxRound bounds the rounds of descriptions that are told apart.
+const maxRound = 15
 
 func newCall(r *runner, caller, callee *person) *call {
 	c := &call{
@@ -49,6 +64,8 @@ func newCall(r *runner, caller, callee *person) *call {
 	for i := range c.sides {
 		c.started[i] = make(chan string, 1)
 		c.ended[i] = make(chan struct{}, 1)
+		c.unsure[i] = map[int]bool{}
+		c.seen[i] = receipts{sdp: map[int]int{}, candidates: map[int][]int{}, read: [2]map[int]bool{{}, {}}}
 	}
 	return c
 }
@@ -87,9 +104,12 @@ func (c *call) run(ctx context.Context) {
 		f.completed.Add(1)
 		f.window(&f.completedIn)
 	case errors.Is(err, errAbandoned):
-		f.count("call abandoned: " + err.Error())
+		f.announce("call abandoned: " + err.Error())
 	default:
 		f.fail("call", err)
+	}
+	if err != nil && c.r.opt.Faults {
+		c.part()
 	}
 	for _, p := range c.sides {
 		p.call.Store(nil)
@@ -100,7 +120,7 @@ func (c *call) run(ctx context.Context) {
 			continue
 		}
 		go func() {
-			if p.join(ctx) {
+			if p.rejoin(ctx) {
 				p.readySoon(2 * max(c.r.opt.Pace-c.r.opt.Call, time.Second))
 			} else { // it goes on trying
 				p.readySoon(2 * c.r.opt.Pace)
@@ -154,7 +174,12 @@ func (c *call) play(ctx context.Context) error {
 	wait(ctx, time.Until(talked.Add(c.r.opt.Call)))
 
 	end := time.Now()
-	if err := caller.request(ctx, "call:end", map[string]any{"roomId": c.room}, nil); err != nil {
+	c.mu.Lock()
+	c.ending = true
+	c.mu.Unlock()
+	if err := c.insist(func() error {
+		return caller.request(ctx, "call:end", map[string]any{"roomId": c.room}, nil)
+	}); err != nil {
 		return fmt.Errorf("call:end: %w", err)
 	}
 	for i := range c.sides {
@@ -164,16 +189,31 @@ func (c *call) play(ctx context.Context) error {
 		f.record(&f.finalized, time.Since(end))
 	}
 	// The end may overtake the last words.
+	c.speaking.Wait()
 	c.settle()
 	c.check()
 	return nil
 }
 
+// insist tries again what the platform says it cannot do now, where faults are
+// expected.
+func (c *call) insist(f func() error) error {
+	err := f()
+	for end := time.Now().Add(c.r.opt.Patience); err != nil && c.r.opt.Faults && time.Now().Before(end); err = f() {
+		if e, ok := errors.AsType[*sigclient.Error](err); ok && e.Code != "unavailable" {
+			return err
+		}
+		c.r.figures.fail("again", err)
+		time.Sleep(100 * time.Millisecond)
+	}
+	return err
+}
+
 // number is the session id of a side's description.
-func (c *call) number(side int) int64 { return 2*c.serial + int64(side) }
+func (c *call) number(side, round int) int64 { return (2*c.serial+int64(side))<<4 | int64(round) }
 
 func (c *call) negotiate() error {
-	c.describe(0, "offer", 0)
+	c.describe(0, "offer", 0, 0)
 	if _, err := await(c, "rtc:answer", c.answered); err != nil {
 		return err
 	}
@@ -182,9 +222,9 @@ func (c *call) negotiate() error {
 
 // describe sends a side's description and candidates. It is called for the
 // answer by the goroutine of the callee's socket.
-func (c *call) describe(side int, kind string, offer uint64) {
+func (c *call) describe(side int, kind string, offer uint64, round int) {
 	setup := map[string]string{"offer": "actpass", "answer": "active"}[kind]
-	n := c.number(side)
+	n := c.number(side, round)
 	data := map[string]any{
 		"roomId":      c.room,
 		"description": map[string]string{"type": kind, "sdp": description(n, setup)},
@@ -219,7 +259,7 @@ func (c *call) chat(ctx context.Context, since time.Time) error {
 			c.mu.Lock()
 			c.sentAt[side] = append(c.sentAt[side], time.Now())
 			c.mu.Unlock()
-			p.send("room:chat", map[string]any{"roomId": c.room, "text": text})
+			c.say(p, side, n, map[string]any{"roomId": c.room, "text": text})
 		}
 		select {
 		case <-c.over:
@@ -230,17 +270,141 @@ func (c *call) chat(ctx context.Context, since time.Time) error {
 	return nil
 }
 
+// say sends a line of chat. Where faults are expected it waits for the answer:
+// a line that was taken must arrive, one that was refused need not.
+func (c *call) say(p *person, side, n int, data map[string]any) {
+	if !c.r.opt.Faults {
+		p.send("room:chat", data)
+		return
+	}
+	c.speaking.Go(func() {
+		if err := p.request(context.Background(), "room:chat", data, nil); err != nil {
+			c.r.figures.fail("room:chat", err)
+			c.mu.Lock()
+			c.unsure[side][n] = true
+			c.mu.Unlock()
+		}
+	})
+}
+
+// restart is for a call in which a side has begun a new session: the two
+// exchange descriptions once more.
+func (c *call) restart() {
+	c.mu.Lock()
+	c.broken = time.Now()
+	again := c.round < maxRound && !c.ending
+	if again {
+		c.round++
+	}
+	round := c.round
+	c.mu.Unlock()
+	if again {
+		c.describe(0, "offer", 0, round)
+	}
+}
+
+// broke notes that a side has a new session.
+func (c *call) broke(p *person) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	c.broken = time.Now()
+	got := &c.seen[c.side(p)]
+	for from := range got.chat {
+		got.chat[from] = append(got.chat[from], newSession)
+	}
+}
+
+func (c *call) side(p *person) int {
+	if p == c.sides[1] {
+		return 1
+	}
+	return 0
+}
+
+// resumed takes the answer to call:resume: what was said so far.
+func (c *call) resumed(p *person, lines []string) {
+	c.mu.Lock()
+	got := &c.seen[c.side(p)]
+	for _, text := range lines {
+		if from, n, ok := c.line(text); ok {
+			got.read[from][n] = true
+		}
+	}
+	c.mu.Unlock()
+	c.r.figures.rejoined.Add(1)
+	if p == c.sides[0] {
+		c.restart()
+	}
+}
+
+// line reads a line of chat.
+func (c *call) line(text string) (from, n int, ok bool) {
+	var serial int64
+	if _, err := fmt.Sscanf(text, "%d %d %d", &serial, &from, &n); err != nil || serial != c.serial || from < 0 || from > 1 {
+		c.r.figures.count("chat of another call")
+		return 0, 0, false
+	}
+	return from, n, true
+}
+
+// overFor notes that p knows of the end.
+func (c *call) overFor(p *person) {
+	c.mu.Lock()
+	c.seen[c.side(p)].told = true
+	c.mu.Unlock()
+	c.abandon()
+}
+
+// part ends a call that went wrong, and makes sure that both sides hear that it is
+// over: silence is an error.
+func (c *call) part() {
+	f := &c.r.figures
+	c.speaking.Wait()
+	c.mu.Lock()
+	c.ending = true
+	room := c.room
+	c.mu.Unlock()
+	told := func(side int) bool {
+		c.mu.Lock()
+		defer c.mu.Unlock()
+		return c.seen[side].told || c.seen[side].finalized > 0
+	}
+	end := time.Now().Add(2 * c.r.opt.Patience)
+	for side, p := range c.sides {
+		for room != "" && !told(side) && time.Now().Before(end) {
+			err := p.request(context.Background(), "call:end", map[string]any{"roomId": room}, nil)
+			if e, ok := errors.AsType[*sigclient.Error](err); err == nil || ok && e.Code == "not_found" {
+				c.mu.Lock()
+				c.seen[side].told = true
+				c.mu.Unlock()
+				break
+			}
+			time.Sleep(200 * time.Millisecond)
+		}
+	}
+	for side, p := range c.sides {
+		if side == 1 && len(c.notified) == 0 && room == "" {
+			continue // never heard of it
+		}
+		for room != "" && !told(side) && !p.gone.Load() && time.Now().Before(end) {
+			time.Sleep(50 * time.Millisecond)
+		}
+		if room != "" && !told(side) && !p.gone.Load() {
+			f.lose("end of a call", 1)
+		}
+	}
+}
+
 // take takes what the server tells p.
 func (c *call) take(p *person, m sigclient.Message) {
 	f := &c.r.figures
 	now := time.Now()
-	side := 0
-	if p == c.sides[1] {
-		side = 1
-	}
+	side := c.side(p)
 	var in struct {
 		RoomID, InviteID, Text string
 		IsInitiator, Here      bool
+		Restart                bool
+		Reason                 string
 		Offer                  uint64
 		FromUser               struct{ UserID string }
 		Description            struct{ SDP string }
@@ -266,22 +430,29 @@ func (c *call) take(p *person, m sigclient.Message) {
 		if !in.Here || in.IsInitiator != (side == 0) {
 			f.count("call:start with a wrong role")
 		}
+		if c.room != "" && c.room != in.RoomID {
+			f.count("call:start with two different rooms")
+		}
 		offerTo(c.started[side], in.RoomID, f, m.Type)
 	case "rtc:offer", "rtc:answer":
-		got.sdp++
-		if sessionID(in.Description.SDP) != c.number(1-side) || len(in.Description.SDP) < sdpBytes/2 {
+		n := sessionID(in.Description.SDP)
+		round := int(n & maxRound)
+		if n != c.number(1-side, round) || len(in.Description.SDP) < sdpBytes/2 {
 			f.count("changed " + m.Type)
+			return
 		}
+		got.sdp[round]++
 		f.record(&f.sdp, now.Sub(c.sentSDP[1-side]))
 		if m.Type == "rtc:offer" {
 			if c.room == "" {
 				c.room = in.RoomID
 			}
 			offer := in.Offer
+			c.round = max(c.round, round)
 			c.mu.Unlock()
-			c.describe(1, "answer", offer)
+			c.describe(1, "answer", offer, round)
 			c.mu.Lock()
-		} else {
+		} else if round == 0 || len(c.answered) == 0 {
 			offerTo(c.answered, struct{}{}, f, m.Type)
 		}
 	case "rtc:ice":
@@ -289,13 +460,17 @@ func (c *call) take(p *person, m sigclient.Message) {
 			in.Candidates = append(in.Candidates, *in.Candidate)
 		}
 		for _, candidate := range in.Candidates {
-			got.candidates = append(got.candidates, candidateNumber(candidate.Candidate))
+			i, n := candidateNumber(candidate.Candidate)
+			round := int(n & maxRound)
+			if n != uint32(c.number(1-side, round)) {
+				f.count("candidate of another call")
+				continue
+			}
+			got.candidates[round] = append(got.candidates[round], i)
 		}
 	case "room:chat":
-		var serial int64
-		var from, n int
-		if _, err := fmt.Sscanf(in.Text, "%d %d %d", &serial, &from, &n); err != nil || serial != c.serial || from < 0 || from > 1 {
-			f.count("chat of another call")
+		from, n, ok := c.line(in.Text)
+		if !ok {
 			return
 		}
 		got.chat[from] = append(got.chat[from], n)
@@ -306,8 +481,20 @@ func (c *call) take(p *person, m sigclient.Message) {
 		if got.finalized++; got.finalized == 1 {
 			c.ended[side] <- struct{}{}
 		}
+		if got.told = true; !c.ending {
+			f.announce("call ended by the platform: " + in.Reason)
+			c.abandon()
+		}
+	case "peer:back":
+		if in.Restart {
+			c.broken = now
+			if side == 0 && c.r.opt.Faults {
+				go c.restart()
+			}
+		}
 	case "call:expired", "call:declined", "call:rescinded", "peer:disconnected":
-		f.count(m.Type)
+		f.announce(m.Type + " " + in.Reason)
+		got.told = true
 		c.abandon()
 	}
 }
@@ -329,9 +516,9 @@ func (c *call) settle() {
 		all := true
 		for side := range c.sides {
 			got := &c.seen[side]
-			all = all && got.sdp >= 1 && len(got.candidates) >= c.r.opt.Candidates
+			all = all && got.sdp[c.round] >= 1 && len(got.candidates[c.round]) >= c.r.opt.Candidates
 			for from := range got.chat {
-				all = all && len(got.chat[from]) >= len(c.sentAt[from])
+				all = all && len(got.chat[from])+len(c.unsure[from]) >= len(c.sentAt[from])
 			}
 		}
 		c.mu.Unlock()
@@ -348,16 +535,29 @@ func (c *call) check() {
 	defer c.mu.Unlock()
 	for side := range c.sides {
 		got := &c.seen[side]
-		if got.sdp == 0 {
-			f.lose("SDP", 1)
+		// What was under way when a side lost its session is gone, and both
+		// know; the round after it must be whole.
+		whole := !c.unrelayed && time.Since(c.broken) > 5*time.Second
+		for round := range c.round + 1 {
+			if got.sdp[round] > 1 {
+				f.doubled.Add(int64(got.sdp[round] - 1))
+				f.count("doubled SDP")
+			}
+			want := 0
+			if round == c.round && whole {
+				want = c.r.opt.Candidates
+				if got.sdp[round] == 0 {
+					f.lose("SDP", 1)
+				}
+				f.checked.Add(int64(1 + want))
+			}
+			f.compare("candidate", got.candidates[round], c.r.opt.Candidates, func(i int) bool { return i < want })
 		}
-		f.compare("candidate", got.candidates, c.r.opt.Candidates)
 		for from := range got.chat {
-			f.compare("chat", got.chat[from], len(c.sentAt[from]))
-		}
-		f.checked.Add(int64(1 + c.r.opt.Candidates + len(c.sentAt[0]) + len(c.sentAt[1])))
-		if got.sdp > 1 {
-			f.doubled.Add(int64(got.sdp - 1))
+			f.compare("chat", got.chat[from], len(c.sentAt[from]), func(n int) bool {
+				return !c.unsure[from][n] && !got.read[from][n]
+			})
+			f.checked.Add(int64(len(c.sentAt[from])))
 		}
 		if got.finalized > 1 {
 			f.doubled.Add(int64(got.finalized - 1))

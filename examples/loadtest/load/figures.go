@@ -31,10 +31,14 @@ type figures struct {
 	sdp, chat, finalized, queueRead histogram
 	messagesBefore, messagesAfter   int64
 	presenceBefore, presenceAfter   int64
+	back                            histogram // from the loss of a session to the next
+	rejoined                        atomic.Int64
 	connectedAtEnd                  int64
+	faults                          bool
 
-	mu     sync.Mutex
-	errors map[string]int64
+	mu        sync.Mutex
+	errors    map[string]int64
+	announced map[string]int64
 }
 
 // maxErrors bounds the reasons that are told apart.
@@ -51,6 +55,24 @@ func (f *figures) count(reason string) {
 		reason = "other"
 	}
 	f.errors[reason]++
+}
+
+// announce counts what the platform said of a fault. Where none is expected, it
+// is one.
+func (f *figures) announce(what string) {
+	if !f.faults {
+		f.count(what)
+		return
+	}
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	if f.announced == nil {
+		f.announced = map[string]int64{}
+	}
+	if _, ok := f.announced[what]; !ok && len(f.announced) >= maxErrors {
+		what = "other"
+	}
+	f.announced[what]++
 }
 
 // fail counts an error under a reason without its changing parts.
@@ -70,7 +92,23 @@ func (f *figures) fail(what string, err error) {
 	} else if errors.As(err, &op) {
 		reason = op.Op + ": " + op.Err.Error()
 	}
+	if f.faults && told(reason) {
+		f.announce(what + ": " + reason)
+		return
+	}
 	f.count(what + ": " + reason)
+}
+
+// told reports whether an error is the platform's word that something does not
+// work now, or the network's that a server is not there.
+func told(reason string) bool {
+	for _, known := range []string{"unavailable", "draining", "busy_server", "not_found", "offline", "busy", "not_in_room", "superseded",
+		"session was replaced", "connection refused", "connection reset", "broken pipe", "EOF", "status 503", "closed network", "sigclient: closed"} {
+		if strings.Contains(reason, known) {
+			return true
+		}
+	}
+	return false
 }
 
 // record counts a latency if the window is open.
@@ -95,14 +133,17 @@ func (f *figures) lose(kind string, n int64) {
 	f.count("lost " + kind)
 }
 
-// compare compares the numbers that came with 0, 1, … want-1.
-func (f *figures) compare(kind string, got []int, want int) {
-	seen := make([]bool, want)
+// compare compares the numbers that came with 0, 1, … of-1, of which those must
+// have come for which must says so.
+func (f *figures) compare(kind string, got []int, of int, must func(int) bool) {
+	seen := make([]bool, of)
 	last := -1
-	distinct := 0
 	for _, n := range got {
 		switch {
-		case n < 0 || n >= want:
+		case n == newSession:
+			last = -1
+			continue
+		case n < 0 || n >= of:
 			f.count("unknown " + kind)
 			continue
 		case seen[n]:
@@ -114,11 +155,12 @@ func (f *figures) compare(kind string, got []int, want int) {
 			f.count("reordered " + kind)
 		}
 		seen[n] = true
-		distinct++
 		last = max(last, n)
 	}
-	if distinct < want {
-		f.lose(kind, int64(want-distinct))
+	for n, came := range seen {
+		if !came && must(n) {
+			f.lose(kind, 1)
+		}
 	}
 }
 

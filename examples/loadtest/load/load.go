@@ -36,6 +36,14 @@ import (
 type Options struct {
 	// URL is the platform's address, such as http://localhost:8080. Required.
 	URL string
+	// More are further servers of the same platform: connections go to those
+	// that are ready, in turn, as behind a load balancer.
+	More []string
+	// Faults says that servers may die or stop meanwhile. What the platform
+	// tells of that (a new session, a refusal, the end of a call) is then no
+	// error but announced, and calls go on after it where the platform says so.
+	// Silence stays an error.
+	Faults bool
 	// Users is how many people take part. Required, 1 to 100,000. Mind the
 	// limit of open files: each needs one.
 	Users int
@@ -69,6 +77,10 @@ type Options struct {
 	// CPU time are measured (Linux).
 	PID int
 
+	// During, if set, is called when everybody has arrived, beside the load. The
+	// window lasts until it returns, at least Duration.
+	During func(context.Context, Live)
+
 	// Progress, if set, is called every few seconds with a line to show.
 	Progress func(string)
 }
@@ -79,6 +91,11 @@ func (o Options) withDefaults() (Options, error) {
 		errs = append(errs, fmt.Errorf("load: Options.URL = %q, want one like http://localhost:8080", o.URL))
 	}
 	o.URL = strings.TrimSuffix(o.URL, "/")
+	for i, s := range o.More {
+		if u, err := url.Parse(s); err != nil || u.Host == "" || u.Scheme == "https" {
+			errs = append(errs, fmt.Errorf("load: Options.More[%d] = %q, want one like http://localhost:8081", i, s))
+		}
+	}
 	if o.Users < 1 || o.Users > 100_000 {
 		errs = append(errs, fmt.Errorf("load: Options.Users = %d, want 1 to 100000", o.Users))
 	}
@@ -122,6 +139,7 @@ func (o Options) withDefaults() (Options, error) {
 type runner struct {
 	opt     Options
 	http    *http.Client // shared, nil with OwnHTTP
+	servers *balancer    // nil: one server
 	workers chan struct{}
 	people  []*person
 	traffic traffic
@@ -145,12 +163,17 @@ func Run(ctx context.Context, opt Options) (*Report, error) {
 		opt: opt, met: map[uint64]struct{}{}, ready: make(chan *person, opt.Users),
 		workers: make(chan struct{}, 256),
 	}
+	r.figures.faults = opt.Faults
 	if !opt.OwnHTTP {
 		r.http = r.newHTTP(64, 0)
 		defer r.http.CloseIdleConnections()
 	}
 	background, stop := context.WithCancel(ctx)
 	defer stop()
+	if len(opt.More) > 0 {
+		r.servers = newBalancer(opt.URL, opt.More)
+		go r.servers.watch(background)
+	}
 	server := watch(background, opt.PID)
 	go r.progress(background)
 
@@ -168,7 +191,12 @@ func Run(ctx context.Context, opt Options) (*Report, error) {
 
 	r.figures.open(&r.traffic)
 	server.start()
+	var during sync.WaitGroup
+	if opt.During != nil {
+		during.Go(func() { opt.During(ctx, Live{r}) })
+	}
 	wait(ctx, opt.Duration)
+	during.Wait()
 	r.figures.close(&r.traffic)
 	usage := server.stop()
 	ended := ctx.Err()
@@ -176,7 +204,7 @@ func Run(ctx context.Context, opt Options) (*Report, error) {
 	stop()
 	<-matched
 	<-cuts
-	if opt.Cuts > 0 && ctx.Err() == nil { // those cut last are on their way back
+	if (opt.Cuts > 0 || opt.Faults) && ctx.Err() == nil { // those cut last are on their way back
 		for end := time.Now().Add(opt.Patience); r.figures.connected.Load() < int64(opt.Users) && time.Now().Before(end); {
 			wait(ctx, 50*time.Millisecond)
 		}
@@ -187,6 +215,21 @@ func Run(ctx context.Context, opt Options) (*Report, error) {
 	r.leave()
 	return report, ended
 }
+
+// Live are the figures of a Run while it goes on.
+type Live struct{ r *runner }
+
+// Connected is how many have a socket.
+func (l Live) Connected() int64 { return l.r.figures.connected.Load() }
+
+// Calling is how many calls go on.
+func (l Live) Calling() int64 { return l.r.figures.calling.Load() }
+
+// Delivered is how many messages people have received, but those of the queue.
+func (l Live) Delivered() int64 { return l.r.figures.messages.Load() - l.r.figures.presence.Load() }
+
+// Line says in a line how it goes.
+func (l Live) Line() string { return l.r.figures.line() }
 
 // wait reports whether d has passed before ctx ended.
 func wait(ctx context.Context, d time.Duration) bool {
@@ -300,6 +343,9 @@ func (r *runner) dialer(i int, count *flow) func(ctx context.Context, network, a
 	return func(ctx context.Context, network, addr string) (net.Conn, error) {
 		if d.LocalAddr != nil {
 			network = "tcp4"
+		}
+		if r.servers != nil {
+			addr = r.servers.host()
 		}
 		c, err := d.DialContext(ctx, network, addr)
 		if err != nil {

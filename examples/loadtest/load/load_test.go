@@ -62,11 +62,14 @@ func TestDescription(t *testing.T) {
 		require.True(t, strings.HasSuffix(sdp, "\r\n"))
 	}
 	for i := range 60 {
-		require.Equal(t, i, candidateNumber(iceCandidate(7, i)["candidate"].(string)))
+		got, n := candidateNumber(iceCandidate(7, i)["candidate"].(string))
+		require.Equal(t, i, got)
+		require.EqualValues(t, 7, n)
 	}
 	require.EqualValues(t, -1, sessionID("v=0"))
 	for _, s := range []string{"", "candidate:1 1 udp 1 192.0.2.1 x typ host", "a b c d e 1"} {
-		require.Equal(t, -1, candidateNumber(s))
+		got, _ := candidateNumber(s)
+		require.Equal(t, -1, got)
 	}
 }
 
@@ -77,6 +80,8 @@ func TestCompare(t *testing.T) {
 	}{
 		{[]int{0, 1, 2, 3}, 0, 0, 0},
 		{nil, 4, 0, 0},
+		{[]int{0, 1, newSession, 2, 3}, 0, 0, 0},
+		{[]int{2, 3, newSession, 0, 1}, 0, 0, 0},
 		{[]int{0, 2, 3}, 1, 0, 0},
 		{[]int{0, 1, 1, 2, 3, 3}, 0, 2, 0},
 		{[]int{0, 2, 1, 3}, 0, 0, 1},
@@ -84,7 +89,7 @@ func TestCompare(t *testing.T) {
 		{[]int{0, 1, 2, 3, 9, -1}, 0, 0, 0},
 	} {
 		var f figures
-		f.compare("chat", test.got, 4)
+		f.compare("chat", test.got, 4, func(int) bool { return true })
 		require.Equal(t, []int64{test.lost, test.doubled, test.reordered},
 			[]int64{f.lost.Load(), f.doubled.Load(), f.reordered.Load()}, "%v", test.got)
 		require.Equal(t, !slices.Equal(test.got, []int{0, 1, 2, 3}), len(f.errors) > 0, "%v", test.got)

@@ -30,6 +30,7 @@ type person struct {
 	mu     sync.Mutex
 	client *sigclient.Client // nil before it connected
 	open   bool
+	lost   time.Time // when the socket was, zero while it is there
 	etag   string
 	poll   *time.Timer
 }
@@ -111,26 +112,78 @@ func (p *person) changed(s sigclient.State) {
 			f.connected.Add(1)
 		}
 		p.open = true
+		if !p.lost.IsZero() {
+			f.always(&f.back, time.Since(p.lost))
+			p.lost = time.Time{}
+		}
 		if s.Resumed {
 			f.resumed.Add(1)
 		} else if p.client != nil {
-			f.count("session replaced")
-			if c := p.call.Load(); c != nil {
+			f.announce("session replaced")
+			c := p.call.Load()
+			switch {
+			case c == nil:
+				go p.rejoin(context.Background())
+			case p.r.opt.Faults:
+				c.broke(p)
+				go p.comeBack(c)
+			default:
 				c.abandon()
+				go p.join(context.Background())
 			}
-			go p.join(context.Background())
 		}
 	default:
 		if p.open {
 			f.connected.Add(-1)
+			p.lost = time.Now()
 		}
 		p.open = false
 		if s.Name == "closed" && !p.gone.Load() {
 			f.count(fmt.Sprintf("socket closed for good: code %d", s.Code))
 		} else if s.Name == "reconnecting" && s.Code != 1006 && s.Code != 0 {
-			f.count(fmt.Sprintf("socket closed: code %d", s.Code))
+			f.announce(fmt.Sprintf("socket closed: code %d", s.Code))
 		}
 	}
+}
+
+// comeBack finds out what became of the call after the session was replaced: it
+// goes on, or the hello says that it does not.
+func (p *person) comeBack(c *call) {
+	f := &p.r.figures
+	var in *struct{ RoomID string }
+	p.mu.Lock()
+	client := p.client
+	p.mu.Unlock()
+	c.mu.Lock()
+	room := c.room
+	c.mu.Unlock()
+	if err := client.Hello("call", &in); err != nil || in == nil || room != "" && in.RoomID != room {
+		if in != nil {
+			f.count("hello with another call")
+		}
+		f.announce("call over, says hello")
+		c.overFor(p)
+		return
+	}
+	c.mu.Lock()
+	c.room = in.RoomID
+	c.mu.Unlock()
+	var view struct{ Chat []struct{ Text string } }
+	err := c.insist(func() error {
+		return p.request(context.Background(), "call:resume", map[string]any{"roomId": in.RoomID}, &view)
+	})
+	if err != nil {
+		f.fail("call:resume", err)
+		if e, ok := errors.AsType[*sigclient.Error](err); ok && e.Code == "not_found" {
+			c.overFor(p)
+		}
+		return
+	}
+	var lines []string
+	for _, line := range view.Chat {
+		lines = append(lines, line.Text)
+	}
+	c.resumed(p, lines)
 }
 
 // take takes one message of the server.
@@ -145,7 +198,12 @@ func (p *person) take(m sigclient.Message) {
 	case "error":
 		var e sigclient.Error
 		json.Unmarshal(m.Data, &e)
-		p.r.figures.count("refused: " + e.Code)
+		p.r.figures.fail("refused", &e)
+		if c := p.call.Load(); c != nil && p.r.opt.Faults { // only descriptions and candidates are sent without an id
+			c.mu.Lock()
+			c.unrelayed = true
+			c.mu.Unlock()
+		}
 		return
 	}
 	if c := p.call.Load(); c != nil {
@@ -201,6 +259,27 @@ func (p *person) join(ctx context.Context) bool {
 	return true
 }
 
+// rejoin is join, again and again where faults are expected: who is told that
+// it does not work now must be let in soon.
+func (p *person) rejoin(ctx context.Context) bool {
+	if !p.r.opt.Faults {
+		return p.join(ctx)
+	}
+	var err error
+	for end := time.Now().Add(2 * p.r.opt.Patience); time.Now().Before(end) && !p.gone.Load(); time.Sleep(250 * time.Millisecond) {
+		if p.call.Load() != nil {
+			return true
+		}
+		if err = p.request(ctx, "queue:join", nil, nil); err == nil {
+			return true
+		}
+	}
+	if !p.gone.Load() {
+		p.r.figures.count("kept out of the queue: " + err.Error())
+	}
+	return false
+}
+
 // readySoon makes p want a call after a random time up to d: on average half.
 func (p *person) readySoon(d time.Duration) {
 	time.AfterFunc(rand.N(d), func() {
@@ -252,6 +331,9 @@ func (p *person) readQueue(ctx context.Context) {
 			f.fail("GET /room/queue", err)
 		}
 		return
+	}
+	if res.StatusCode == http.StatusServiceUnavailable && p.r.opt.Faults { // another connection goes to another server
+		res.Close = true
 	}
 	_, err = io.Copy(io.Discard, res.Body)
 	res.Body.Close()

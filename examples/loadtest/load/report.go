@@ -35,6 +35,13 @@ type Report struct {
 	Resumed int64            `json:"resumed"` // and came back into their session
 	Errors  map[string]int64 `json:"errors"`  // by reason, whole run
 
+	// With Options.Faults, whole run: what the platform said of them, sessions
+	// that were replaced and found their call again, and how long people were
+	// without a socket.
+	Announced map[string]int64 `json:"announced,omitempty"`
+	Rejoined  int64            `json:"rejoined,omitempty"`
+	Back      Latency          `json:"back"`
+
 	SignUp    Latency `json:"signUp"`         // whole run: POST /auth/guest
 	Connect   Latency `json:"connect"`        // whole run: handshake until hello
 	Notify    Latency `json:"inviteToNotify"` // call:invite → call:notify
@@ -57,7 +64,7 @@ type Report struct {
 func (r *runner) report(server *ServerUsage) *Report {
 	f := &r.figures
 	f.mu.Lock()
-	faults := maps.Clone(f.errors)
+	faults, announced := maps.Clone(f.errors), maps.Clone(f.announced)
 	f.mu.Unlock()
 	minutes := f.took.Minutes()
 	rate := func(i int) float64 { return float64(f.end[i]-f.base[i]) / minutes }
@@ -70,6 +77,7 @@ func (r *runner) report(server *ServerUsage) *Report {
 		PresencePerMinute: float64(f.presenceAfter-f.presenceBefore) / minutes,
 		Checked:           f.checked.Load(), Lost: f.lost.Load(), Doubled: f.doubled.Load(), Reordered: f.reordered.Load(),
 		Cuts: f.cuts.Load(), Resumed: f.resumed.Load(), Errors: faults,
+		Announced: announced, Rejoined: f.rejoined.Load(), Back: f.back.summary(),
 		SignUp: f.signUp.summary(), Connect: f.connect.summary(),
 		Notify: f.notify.summary(), Start: f.start.summary(), SDP: f.sdp.summary(), Chat: f.chat.summary(),
 		Finalized: f.finalized.summary(), QueueRead: f.queueRead.summary(), Unchanged: f.notModified.Load(),
@@ -114,14 +122,18 @@ func (r *Report) WriteText(out io.Writer) error {
 	}{
 		{"sign-up", r.SignUp}, {"connect", r.Connect}, {"invite → notify", r.Notify}, {"accept → start", r.Start},
 		{"SDP one way", r.SDP}, {"chat one way", r.Chat}, {"end → finalized", r.Finalized}, {"GET /room/queue", r.QueueRead},
+		{"without a socket", r.Back},
 	} {
 		ms := func(d time.Duration) string { return fmt.Sprintf("%.2f", float64(d)/1e6) }
 		fmt.Fprintf(w, "%s\t%s\t%s\t%s\t%s\t%d\n", l.name, ms(l.P50), ms(l.P95), ms(l.P99), ms(l.Max), l.Count)
 	}
-	if len(r.Errors) > 0 {
-		fmt.Fprintf(w, "\nerror\tcount\n")
-		for _, reason := range slices.Sorted(maps.Keys(r.Errors)) {
-			fmt.Fprintf(w, "%s\t%d\n", reason, r.Errors[reason])
+	for name, list := range map[string]map[string]int64{"error": r.Errors, "announced": r.Announced} {
+		if len(list) == 0 {
+			continue
+		}
+		fmt.Fprintf(w, "\n%s\tcount\n", name)
+		for _, reason := range slices.Sorted(maps.Keys(list)) {
+			fmt.Fprintf(w, "%s\t%d\n", reason, list[reason])
 		}
 	}
 	return w.Flush()

@@ -75,15 +75,19 @@ func iceCandidate(n int64, i int) map[string]any {
 	}
 }
 
-// candidateNumber reads i back, -1 if candidate is none of ours.
-func candidateNumber(candidate string) int {
+// candidateNumber reads i and the last bits of n back, -1 if candidate is none
+// of ours.
+func candidateNumber(candidate string) (i int, n uint32) {
 	fields := strings.Fields(candidate)
-	if len(fields) < 6 {
-		return -1
+	if len(fields) < 12 {
+		return -1, 0
 	}
 	var port int
 	if _, err := fmt.Sscan(fields[5], &port); err != nil || port < 50000 {
-		return -1
+		return -1, 0
 	}
-	return port - 50000
+	if _, err := fmt.Sscanf(fields[11], "%x", &n); err != nil {
+		return -1, 0
+	}
+	return port - 50000, n
 }
