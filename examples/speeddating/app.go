@@ -12,7 +12,6 @@ import (
 
 	"github.com/plimsoll-go/plimsoll/compress"
 	"github.com/plimsoll-go/plimsoll/connmgr"
-	"github.com/plimsoll-go/plimsoll/examples/speeddating/bus"
 	"github.com/plimsoll-go/plimsoll/examples/speeddating/dating"
 	"github.com/plimsoll-go/plimsoll/examples/speeddating/live"
 	"github.com/plimsoll-go/plimsoll/examples/speeddating/store"
@@ -29,7 +28,8 @@ type app struct {
 
 	memory   *memmgr.Manager
 	store    *store.SQLite
-	bus      *bus.Memory
+	bus      dating.Bus
+	shared   *shared // nil: one process
 	presence *presence.Tracker
 	conns    *connmgr.Manager
 	sockets  *web.Sockets
@@ -76,18 +76,21 @@ func newApp(ctx context.Context, cfg config, log *slog.Logger) (_ *app, err erro
 	if a.store, err = store.OpenSQLite(ctx, cfg.db, store.Options{}); err != nil {
 		return nil, err
 	}
-	a.bus = bus.NewMemory()
-	if a.presence, err = presence.New(plan.presence(a.memory, log)); err != nil {
+	if a.shared, err = openShared(ctx, plan, log); err != nil {
 		return nil, err
 	}
-	if a.conns, err = connmgr.New(plan.connections(a.memory, log)); err != nil {
+	a.bus = a.shared.Bus()
+	if a.presence, err = presence.New(a.shared.presence(plan.presence(a.memory, log))); err != nil {
+		return nil, err
+	}
+	if a.conns, err = connmgr.New(a.shared.connections(plan.connections(a.memory, log))); err != nil {
 		return nil, err
 	}
 	if a.sockets, err = web.NewSockets(plan.sockets(a.memory, log), a.conns, log); err != nil {
 		return nil, err
 	}
 	a.platform, err = dating.New(dating.Options{
-		Rules: cfg.rules, Store: a.store, Bus: a.bus, Presence: a.presence, Deliver: a.sockets.Deliver,
+		Rules: cfg.rules, Store: a.store, Bus: a.bus, Presence: a.presence, Deliver: a.sockets.Deliver, Node: a.shared.Node(),
 		MaxSockets: plan.sockets(a.memory, log).MaxPeers,
 		MaxUsers:   plan.users, MaxSessions: plan.users, MaxRelations: plan.users, MediaBytes: plan.media,
 		CacheAccount: a.memory.Account("caches"), Account: a.memory.Account("people"), Watch: cfg.watch, Logger: log,
@@ -227,6 +230,9 @@ func (a *app) Shutdown(ctx context.Context) error {
 	}
 	a.stopRun()
 	a.running.Wait()
+	if a.shared != nil {
+		errs = append(errs, a.shared.Close())
+	}
 	if a.store != nil {
 		errs = append(errs, a.store.Close())
 	}

@@ -12,8 +12,14 @@ import (
 // find each other in the queue, talk, share, part, and remember.
 func TestEvening(t *testing.T) {
 	t.Parallel()
-	app := startApp(t)
-	ada, ben := signUp(t, app.URL(), "Ada"), signUp(t, app.URL(), "Ben")
+	base := startApp(t).URL()
+	evening(t, base, base)
+}
+
+// evening is Ada's, who comes to one server, and Ben's, who comes to another
+// one, or the same. After a reload Ada is at Ben's.
+func evening(t *testing.T, adas, bens string) {
+	ada, ben := signUp(t, adas, "Ada"), signUp(t, bens, "Ben")
 	a, b := ada.open(), ben.open()
 	require.Equal(t, string(ada.ID), a.hello["userId"])
 	require.Equal(t, false, a.hello["resumed"])
@@ -40,6 +46,7 @@ func TestEvening(t *testing.T) {
 
 	// A reload: the socket goes, another comes, and the partner hears of it.
 	a.cut()
+	ada.base = bens
 	a2 := ada.open()
 	require.NotNil(t, a2.hello["call"], "hello knows the call")
 	resumed := a2.must("call:resume", object{"roomId": room})

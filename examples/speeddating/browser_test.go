@@ -16,9 +16,15 @@ import (
 // WebRTC, and a reload in the middle of it.
 func TestBrowsersTalk(t *testing.T) {
 	t.Parallel()
+	base := startApp(t).URL()
+	browsersTalk(t, base, base)
+}
+
+// browsersTalk has Ada's browser on one server and Ben's on another one, or the
+// same.
+func browsersTalk(t *testing.T, adas, bens string) {
 	const seconds = 30
-	a := startApp(t)
-	ada, ben := openWindow(t, a.URL(), "Ada", ""), openWindow(t, a.URL(), "Ben", "")
+	ada, ben := openWindow(t, adas, "Ada", ""), openWindow(t, bens, "Ben", "")
 	adaID, benID := ada.signUp(), ben.signUp()
 
 	ada.invite("Ben", seconds)
