@@ -198,7 +198,7 @@ func (a *app) Shutdown(ctx context.Context) error {
 	var errs []error
 	if a.platform != nil {
 		// A database that hangs may not use up the time of all the others.
-		drain, cancel := context.WithTimeout(ctx, 5*time.Second)
+		drain, cancel := context.WithTimeout(ctx, 8*time.Second)
 		a.platform.Drain(drain)
 		cancel()
 	}

@@ -172,6 +172,7 @@ func (c *call) play(ctx context.Context) error {
 		return err
 	}
 	wait(ctx, time.Until(talked.Add(c.r.opt.Call)))
+	c.speaking.Wait() // what a cut held up is still said
 
 	end := time.Now()
 	c.mu.Lock()
@@ -189,7 +190,6 @@ func (c *call) play(ctx context.Context) error {
 		f.record(&f.finalized, time.Since(end))
 	}
 	// The end may overtake the last words.
-	c.speaking.Wait()
 	c.settle()
 	c.check()
 	return nil
@@ -270,10 +270,11 @@ func (c *call) chat(ctx context.Context, since time.Time) error {
 	return nil
 }
 
-// say sends a line of chat. Where faults are expected it waits for the answer:
-// a line that was taken must arrive, one that was refused need not.
+// say sends a line of chat. Where sockets are cut or faults are expected it waits
+// for the answer: a line that was taken must arrive, one that was refused need
+// not.
 func (c *call) say(p *person, side, n int, data map[string]any) {
-	if !c.r.opt.Faults {
+	if !c.r.opt.Faults && c.r.opt.Cuts == 0 {
 		p.send("room:chat", data)
 		return
 	}

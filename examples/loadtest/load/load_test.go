@@ -92,7 +92,7 @@ func TestCompare(t *testing.T) {
 		f.compare("chat", test.got, 4, func(int) bool { return true })
 		require.Equal(t, []int64{test.lost, test.doubled, test.reordered},
 			[]int64{f.lost.Load(), f.doubled.Load(), f.reordered.Load()}, "%v", test.got)
-		require.Equal(t, !slices.Equal(test.got, []int{0, 1, 2, 3}), len(f.errors) > 0, "%v", test.got)
+		require.Equal(t, test.lost+test.doubled+test.reordered > 0 || slices.Max(append(test.got, 0)) > 3, len(f.errors) > 0, "%v", test.got)
 	}
 }
 

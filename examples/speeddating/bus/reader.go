@@ -66,17 +66,16 @@ func (l *life) take(b string) {
 		bus.opt.Logger.Error("a letter", "err", err)
 		return
 	}
+	for _, c := range t.parcels {
+		if c.kind == dead { // needs no place in a line: there is none any more
+			l.declaredDead(t.from)
+			return
+		}
+	}
 	m.mu.Lock()
 	if _, dead := l.dead[t.from]; dead || l.ended {
 		m.mu.Unlock()
 		return // keep tells it
-	}
-	for _, c := range t.parcels {
-		if c.kind == dead { // needs no place in a line: there is none any more
-			m.mu.Unlock()
-			l.declaredDead(t.from)
-			return
-		}
 	}
 	p := l.peers[t.from]
 	if p == nil {

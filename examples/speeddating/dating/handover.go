@@ -8,6 +8,7 @@ import (
 	"math/rand/v2"
 	"slices"
 	"strings"
+	"sync"
 	"time"
 )
 
@@ -50,7 +51,7 @@ type movedSide struct {
 }
 
 // movedBytes bounds what one request carries. The bus sends it as it is.
-const movedBytes = 256 << 10
+const movedBytes, movedAtOnce = 256 << 10, 64
 
 // handOver gives the calls of this node to others, so that the people, who will
 // be sent there too, find them. It returns those that nobody took.
@@ -63,17 +64,12 @@ func (p *Platform) handOver(ctx context.Context, calls []*call) (left []*call) {
 		homes[node] = append(homes[node], c)
 	}
 	for node, calls := range homes {
-		p.freeze(calls)
-		p.out.wait() // what was said of them is with the bus
 		for _, to := range peers {
-			if calls = p.giveTo(ctx, to, node, calls); len(calls) == 0 {
-				break
-			}
-			if len(calls) < len(homes[node]) { // a home is with one node: the rest finds no other
+			calls = p.giveTo(ctx, to, node, calls)
+			if len(calls) < len(homes[node]) { // a home is with one node: a rest finds no other
 				break
 			}
 		}
-		p.thaw(calls)
 		left = append(left, calls...)
 	}
 	return left
@@ -112,16 +108,19 @@ func (p *Platform) giveTo(ctx context.Context, to, node string, calls []*call) [
 	}
 	for len(calls) > 0 {
 		moved := movedCalls{Home: node, Incarnation: h.Incarnation}
-		var some []*call
-		size := 0
+		n, size := 0, 0
 		p.mu.Lock()
-		for _, c := range calls[:min(len(calls), 64)] {
-			if len(some) > 0 && size > movedBytes {
-				break
-			}
-			size += int(c.bytes) + 1024
-			some = append(some, c)
-			if c.moving != nil {
+		for n < min(len(calls), movedAtOnce) && size < movedBytes {
+			size += int(calls[n].bytes) + 1024
+			n++
+		}
+		p.mu.Unlock()
+		some := calls[:n]
+		p.freeze(some)
+		p.out.wait() // what was said of them is with the bus
+		p.mu.Lock()
+		for _, c := range some {
+			if c.moving != nil { // else it has ended
 				moved.Calls = append(moved.Calls, c.movedLocked())
 			}
 		}
@@ -129,11 +128,12 @@ func (p *Platform) giveTo(ctx context.Context, to, node string, calls []*call) [
 		if len(moved.Calls) > 0 {
 			if _, err := p.ask(ctx, to, command{Verb: verbAdopt, ID: node + ".", Moved: &moved}); err != nil {
 				p.log.Warn("another server does not take calls", "node", to, "err", err)
+				p.thaw(some)
 				return calls
 			}
 			p.letGo(some, to)
 		}
-		calls = calls[len(some):]
+		calls = calls[n:]
 	}
 	return nil
 }
@@ -201,7 +201,7 @@ func (p *Platform) elsewhereNow(ctx context.Context, id string) (node string, er
 
 // adopt takes over calls of a node that stops.
 func (p *Platform) adopt(ctx context.Context, from string, m *movedCalls) error {
-	if m == nil || m.Home == "" {
+	if m == nil || m.Home == "" || len(m.Calls) > movedAtOnce {
 		return refuse(Invalid, "no calls")
 	}
 	p.mu.Lock()
@@ -222,21 +222,24 @@ func (p *Platform) adopt(ctx context.Context, from string, m *movedCalls) error 
 	if err := p.store.Beat(ctx, m.Home, m.Incarnation, now(), now().Add(p.rules.NodeLease)); err != nil {
 		return unavailable("the database does not answer", err)
 	}
-	var taken []*call
-	for _, mc := range m.Calls {
-		c, err := p.adopted(ctx, mc)
-		if err != nil { // all or none: the other one still has them
-			p.mu.Lock()
-			for _, c := range taken {
+	taken, errs := make([]*call, len(m.Calls)), make([]error, len(m.Calls))
+	var all sync.WaitGroup
+	for i, mc := range m.Calls {
+		all.Go(func() { taken[i], errs[i] = p.adopted(ctx, mc) })
+	}
+	all.Wait()
+	if err := errors.Join(errs...); err != nil { // all or none: the other one still has them
+		p.mu.Lock()
+		for _, c := range taken {
+			if c != nil {
 				delete(p.calls, c.RoomID)
 				c.timer.Stop()
 				p.homes[m.Home].calls--
 				p.release(c.bytes)
 			}
-			p.mu.Unlock()
-			return err
 		}
-		taken = append(taken, c)
+		p.mu.Unlock()
+		return unavailable("not all calls could be taken over", err)
 	}
 	p.log.Info("calls of another server go on here", "of", m.Home, "from", from, "calls", len(taken))
 	return nil
