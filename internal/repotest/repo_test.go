@@ -35,12 +35,15 @@ var packages = map[string][]string{
 // (presence/presencetest); they may use testify as well.
 func isTestHelper(path string) bool { return strings.HasSuffix(path, "test") }
 
-// adapters may import one driver more than the package that they stand below.
-var adapters = map[string]string{
-	"signaling/redisbus":  "github.com/redis/go-redis/v9",
-	"presence/redisstore": "github.com/redis/go-redis/v9",
-	"connmgr/redislimit":  "github.com/redis/go-redis/v9",
+// adapters may import one driver more than the package that they stand below,
+// and what they share.
+var adapters = map[string][]string{
+	"signaling/redisbus":  {goRedis, module + "/internal/redislink"},
+	"presence/redisstore": {goRedis, module + "/internal/redislink"},
+	"connmgr/redisledger": {goRedis, module + "/internal/redislink"},
 }
+
+const goRedis = "github.com/redis/go-redis/v9"
 
 // folders returns every folder with Go files in or below one of the six.
 func folders(t *testing.T, pkg string) []string {
@@ -97,9 +100,7 @@ func TestImports(t *testing.T) {
 			if isTestHelper(rel) {
 				may = append(may, "github.com/stretchr/testify")
 			}
-			if driver, ok := adapters[rel]; ok {
-				may = append(may, driver)
-			}
+			may = append(may, adapters[rel]...)
 			for _, f := range parse(t, dir, isCode) {
 				for _, spec := range f.Imports {
 					path := strings.Trim(spec.Path.Value, `"`)
