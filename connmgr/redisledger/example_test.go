@@ -23,8 +23,8 @@ func ExampleNew() {
 	}
 	manager, err := connmgr.New(connmgr.Options{
 		MaxConns: 1200, MaxPerUser: 2,
-		PerUser:  connmgr.EvictOldest,
-		Shared:   &connmgr.SharedOptions{Ledger: ledger, Server: "server-1", MaxPerUser: 2},
+		PerUser: connmgr.EvictOldest,
+		Shared:  &connmgr.SharedOptions{Ledger: ledger, Server: "server-1", MaxPerUser: 2},
 	})
 	if err != nil {
 		log.Fatal(err)
