@@ -1,0 +1,105 @@
+package redisbus_test
+
+import (
+	"fmt"
+	"regexp"
+	"strconv"
+	"sync"
+	"sync/atomic"
+	"testing"
+
+	"github.com/plimsoll-go/plimsoll/internal/redistest"
+	"github.com/plimsoll-go/plimsoll/signaling"
+	"github.com/redis/go-redis/v9"
+	"github.com/stretchr/testify/require"
+)
+
+var calls = regexp.MustCompile(`cmdstat_([^:]+):calls=(\d+)`)
+
+// commands returns how often Redis ran each command, those in scripts included.
+func commands(rdb *redis.Client) map[string]int {
+	out := map[string]int{}
+	for _, m := range calls.FindAllStringSubmatch(rdb.Info(ctx, "commandstats").Val(), -1) {
+		out[m[1]], _ = strconv.Atoi(m[2])
+	}
+	return out
+}
+
+// TestCost counts, by Redis' own figures, what a delivered message costs, and
+// shows that a server without an interested user hears nothing.
+func TestCost(t *testing.T) {
+	rdb := redistest.New(t).Client(t)
+	const topics, each = 500, 40
+	from, to, idle := open(t, rdb), open(t, rdb), open(t, rdb)
+	var n, stray atomic.Int64
+	for i := range topics {
+		_, err := to.Subscribe(ctx, fmt.Sprint("user/", i), signaling.Position{}, func(signaling.Event) { n.Add(1) })
+		require.NoError(t, err)
+	}
+	_, err := idle.Subscribe(ctx, "user/of another server", signaling.Position{}, func(signaling.Event) { stray.Add(1) })
+	require.NoError(t, err)
+	for _, load := range []struct {
+		name       string
+		publishers int
+	}{{"one after the other", 1}, {"500 at once", topics}} {
+		n.Store(0)
+		before, calls := commands(rdb), from.Stats().Calls
+		var wg sync.WaitGroup
+		for p := range load.publishers {
+			wg.Go(func() {
+				for i := p; i < topics; i += load.publishers {
+					for range each {
+						if _, err := from.Publish(ctx, fmt.Sprint("user/", i), make([]byte, 200)); err != nil {
+							t.Error(err)
+							return
+						}
+					}
+				}
+			})
+		}
+		wg.Wait()
+		require.Eventually(t, func() bool { return n.Load() == topics*each }, soon, tick)
+		after := commands(rdb)
+		sent, all := 0, 0
+		for name, k := range after {
+			k -= before[name]
+			switch all += k; name {
+			case "xadd", "spublish", "get", "set", "xrevrange", "pexpire", "time": // only scripts do
+			case "info":
+				all -= k
+			default:
+				sent += k
+			}
+		}
+		perMessage := float64(sent) / topics / each
+		t.Logf("%s: %.3f commands sent to Redis per delivered message, %.2f run by it with those inside the script; %.1f messages a call",
+			load.name, perMessage, float64(all)/topics/each, topics*each/float64(from.Stats().Calls-calls))
+		require.LessOrEqual(t, perMessage, 1.1)
+	}
+	subscribed, err := rdb.PubSubShardNumSub(ctx, "{0}plimsoll:bus:s:user/0").Result()
+	require.NoError(t, err)
+	require.EqualValues(t, 1, subscribed["{0}plimsoll:bus:s:user/0"], "only who hosts the user is sent anything")
+	require.Zero(t, stray.Load())
+}
+
+func BenchmarkPublish(b *testing.B) {
+	bus := open(b, redistest.New(b).Client(b))
+	data := make([]byte, 200)
+	b.Run("alone", func(b *testing.B) {
+		for b.Loop() {
+			if _, err := bus.Publish(ctx, "t", data); err != nil {
+				b.Fatal(err)
+			}
+		}
+	})
+	b.Run("together", func(b *testing.B) {
+		b.SetParallelism(128)
+		b.RunParallel(func(pb *testing.PB) {
+			for pb.Next() {
+				if _, err := bus.Publish(ctx, "t", data); err != nil {
+					b.Error(err)
+				}
+			}
+		})
+	})
+}
