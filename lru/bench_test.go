@@ -157,12 +157,15 @@ func BenchmarkBytes(b *testing.B) {
 }
 
 // BenchmarkTrim takes 60 % of a million entries out, and reports how long one
-// hold of a lock took: the median, the 99th percentile, the longest.
+// hold of a lock took: the median, the 99th percentile, the longest, and the
+// longest in the quietest run, which is what the cache itself needs: others are
+// longer because the machine did something else meanwhile.
 func BenchmarkTrim(b *testing.B) {
 	for _, p := range []lru.Policy{lru.Adaptive, lru.Strict} {
 		b.Run([]string{"adaptive", "strict"}[p], func(b *testing.B) {
 			const n = 1_000_000
 			var holds []time.Duration
+			quiet := time.Duration(math.MaxInt64)
 			for b.Loop() {
 				b.StopTimer()
 				c := newCache(b, lru.Options[int, *record]{MaxEntries: n, Policy: p})
@@ -171,13 +174,16 @@ func BenchmarkTrim(b *testing.B) {
 					c.Set(i, v)
 				}
 				b.StartTimer()
-				holds = append(holds, c.TrimHolds(0.6)...)
+				run := c.TrimHolds(0.6)
+				quiet = min(quiet, slices.Max(run))
+				holds = append(holds, run...)
 			}
 			slices.Sort(holds)
 			us := func(d time.Duration) float64 { return float64(d) / 1000 }
 			b.ReportMetric(us(holds[len(holds)/2]), "µs/median")
 			b.ReportMetric(us(holds[len(holds)*99/100]), "µs/p99")
 			b.ReportMetric(us(holds[len(holds)-1]), "µs/longest")
+			b.ReportMetric(us(quiet), "µs/quiet-longest")
 		})
 	}
 }

@@ -25,17 +25,16 @@ type node[K comparable, V any] struct {
 }
 
 const (
-	freqMask     = 1<<2 - 1
-	deadBit      = 1 << 2
-	mainBit      = 1 << 3
-	ownBit       = 1 << 4
-	negativeBit  = 1 << 5
-	placeShift   = 8
-	placeMask    = (1<<16 - 1) << placeShift
-	deadlineBit  = 24
-	maxDeadline  = 1<<(64-deadlineBit) - 1 // 34 years
-	lowMask      = 1<<deadlineBit - 1
-	hotThreshold = 2 // reads that earn a place in main without a contest
+	freqMask    = 1<<2 - 1
+	deadBit     = 1 << 2
+	mainBit     = 1 << 3
+	ownBit      = 1 << 4
+	negativeBit = 1 << 5
+	placeShift  = 8
+	placeMask   = (1<<16 - 1) << placeShift
+	deadlineBit = 24
+	maxDeadline = 1<<(64-deadlineBit) - 1 // 34 years
+	lowMask     = 1<<deadlineBit - 1
 )
 
 func deadlineOf(meta uint64) int64 { return int64(meta >> deadlineBit) }

@@ -14,8 +14,9 @@ const Never time.Duration = math.MaxInt64
 type Policy uint8
 
 const (
-	// Adaptive resists scans: a new entry stays only if it is read again or
-	// was frequent before. Reads take no lock. It is the default.
+	// Adaptive resists scans: a new entry stays only if its key was wanted
+	// more often than that of the entry that would have to go for it. Reads
+	// take no lock. It is the default.
 	Adaptive Policy = iota
 	// Strict evicts the least recently used entry, exactly; it is
 	// golang-lru's simplelru under one mutex, which reads take too.

@@ -4,9 +4,9 @@ package lru
 // (see node.hit), so readers share nothing.
 //
 // A new entry enters a FIFO window, a few percent of the cache. When it
-// leaves the window, and something must go, it stays if it was read twice, or
-// if it was wanted more often, by the sketch's estimate, than the entry that
-// the main ring would give up; then that one goes. The main ring is a CLOCK
+// leaves the window, and something must go, it stays if it was wanted more
+// often, by the sketch's estimate and its reads since, than the entry that the
+// main ring would give up; then that one goes. The main ring is a CLOCK
 // (Corbató, 1968): the hand passes over entries that were read, pours their
 // count into the sketch and starts it again. Window and admission are those
 // of W-TinyLFU (Einziger, Friedman, Manes, "TinyLFU", ACM ToS 2017), its
@@ -56,8 +56,8 @@ func (c *Cache[K, V]) victim(s *shard[K, V]) *node[K, V] {
 	reads := meta & freqMask
 	h := c.hash(candidate.key)
 	victim := c.mainVictim(s)
-	if reads < hotThreshold && !c.expired(victim) &&
-		s.sketch.estimate(h)+reads <= s.sketch.estimate(c.hash(victim.key)) {
+	if !c.expired(victim) &&
+		s.sketch.estimate(h)+reads <= s.sketch.estimate(c.hash(victim.key))+victim.meta.Load()&freqMask {
 		s.sketch.add(h, reads)
 		s.main.unpop(victim)
 		return candidate

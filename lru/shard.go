@@ -111,11 +111,16 @@ func growth(n, share int) int {
 // node if something has left since.
 func (c *Cache[K, V]) rebuildTable(s *shard[K, V], entries int) *table[K, V] {
 	t := newTable[K, V](entries)
+	fresh := s.sketch.fit(entries)
 	for i := range s.table.Load().buckets {
 		b := &s.table.Load().buckets[i]
 		for j := range b.nodes {
 			if n := b.nodes[j].Load(); n != nil {
-				t.insert(c.hash(n.key), n)
+				h := c.hash(n.key)
+				t.insert(h, n)
+				if fresh { // else any newcomer would seem to be wanted more often
+					s.sketch.add(h, 1)
+				}
 			}
 		}
 	}

@@ -18,13 +18,15 @@ const (
 	sketchAging  = 20 // additions for each entry until the halving
 )
 
-// fit makes the sketch one for n entries, unless it is about that size.
-func (s *sketch) fit(n int) {
+// fit makes the sketch one for n entries, unless it is about that size, and
+// reports whether it is a new one.
+func (s *sketch) fit(n int) bool {
 	if n <= s.limit/sketchAging*2 && n*4 >= s.limit/sketchAging {
-		return
+		return false
 	}
 	blocks := n*sketchPerKey/(sketchBlock*16) + 1
 	*s = sketch{words: make([]uint64, blocks*sketchBlock), limit: n * sketchAging}
+	return true
 }
 
 // block returns the key's cache line, and the bits that pick its counters.
