@@ -63,29 +63,29 @@ func (h *Hub) listen(ctx context.Context, user string) error {
 		return nil
 	}
 	h.mu.Lock()
-	u := h.users[user]
-	if u == nil {
+	if h.users[user] == nil {
 		h.mu.Unlock()
 		return ErrClosed
 	}
-	if u.bus != nil {
-		in := u.bus
+	if in := h.topics[user]; in != nil {
 		h.mu.Unlock()
 		<-in.ready
 		return in.err
 	}
 	in := &interest{ready: make(chan struct{})}
-	u.bus = in
+	h.topics[user] = in
 	h.mu.Unlock()
 	ctx, cancel := context.WithTimeout(ctx, busTimeout)
 	defer cancel()
 	sub, err := h.opt.Bus.Subscribe(ctx, "user/"+user, Position{}, func(e Event) { h.heard(user, e) })
 	h.mu.Lock()
 	in.err = err
-	here := h.users[user] == u
+	here := h.topics[user] == in // the user may have left meanwhile
 	if err != nil {
 		h.stats.busErrors.Add(1)
-		u.bus = nil // the next one tries again
+		if here {
+			delete(h.topics, user) // the next one tries again
+		}
 	} else if here {
 		in.sub = sub
 	}

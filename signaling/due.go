@@ -19,12 +19,12 @@ func (p *Peer) due(now time.Duration) {
 	case p.state == peerAway:
 		h.wheel.set(p, p.until)
 	case s == nil:
-	case s.closing && now >= s.closeBy:
+	case s.closing && now >= s.end.by:
 		p.mu.Unlock()
-		s.lost(CloseInfo{Code: int(s.code), Clean: true})
+		s.lost(CloseInfo{Code: s.end.code, Clean: true})
 		return
 	case s.closing:
-		h.wheel.set(p, s.closeBy)
+		h.wheel.set(p, s.end.by)
 	default:
 		next, alive := s.nextLocked(now)
 		if alive {

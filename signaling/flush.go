@@ -11,22 +11,40 @@ type flusher struct {
 	hub   *Hub
 	every time.Duration
 	wake  chan struct{} // one slot
+	walk  []*Peer       // of a flush for everybody; owned by run
 
 	mu    sync.Mutex
+	all   bool // something was broadcast
 	dirty []*Peer
 	spare []*Peer
 }
 
+// add has p flushed within the tick.
 func (f *flusher) add(p *Peer) {
 	f.mu.Lock()
 	f.dirty = append(f.dirty, p)
-	first := len(f.dirty) == 1
+	first := len(f.dirty) == 1 && !f.all
 	f.mu.Unlock()
 	if first {
-		select {
-		case f.wake <- struct{}{}:
-		default:
-		}
+		f.rouse()
+	}
+}
+
+// everyone has every peer flushed within the tick.
+func (f *flusher) everyone() {
+	f.mu.Lock()
+	first := len(f.dirty) == 0 && !f.all
+	f.all = true
+	f.mu.Unlock()
+	if first {
+		f.rouse()
+	}
+}
+
+func (f *flusher) rouse() {
+	select {
+	case f.wake <- struct{}{}:
+	default:
 	}
 }
 
@@ -47,9 +65,12 @@ func (f *flusher) run(stop <-chan struct{}) {
 
 func (f *flusher) flush() {
 	f.mu.Lock()
-	list := f.dirty
-	f.dirty = f.spare[:0]
+	all, list := f.all, f.dirty
+	f.all, f.dirty = false, f.spare[:0]
 	f.mu.Unlock()
+	if all {
+		f.flushAll()
+	}
 	for i, p := range list {
 		p.flush()
 		list[i] = nil
@@ -62,20 +83,40 @@ func (f *flusher) flush() {
 	f.mu.Unlock()
 }
 
+// flushAll gives every peer what was broadcast, and writes.
+func (f *flusher) flushAll() {
+	h := f.hub
+	n := h.lane.next.Load()
+	h.mu.Lock()
+	f.walk = append(f.walk[:0], h.list...)
+	h.mu.Unlock()
+	for _, p := range f.walk {
+		p.flush()
+	}
+	h.lane.trim(h, n)
+	clear(f.walk)
+	if cap(f.walk) > 1<<16 {
+		f.walk = nil
+	}
+}
+
 // flush has what waits for p written, unless somebody is at it.
 func (p *Peer) flush() {
 	p.mu.Lock()
+	p.dirty = true // what follows is this flush's work
+	err := p.hearLocked()
 	p.dirty = false
 	s := p.sock
-	if s == nil || s.writing || s.dead || !s.hasWorkLocked() {
+	if err != nil || s == nil || s.writing || s.dead || !s.hasWorkLocked() {
 		p.mu.Unlock()
+		p.tooSlow(err)
 		return
 	}
 	s.writing = true
-	p.mu.Unlock()
 	if s.parked {
-		s.pump()
-	} else {
-		p.hub.running.Go(s.pump)
+		s.pumpUnlock()
+		return
 	}
+	p.mu.Unlock()
+	p.hub.running.Go(s.pump)
 }

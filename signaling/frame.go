@@ -79,6 +79,9 @@ func (f *Frame) Droppable() *Frame {
 // Len returns the bytes that f counts for in a queue.
 func (f *Frame) Len() int { return len(f.wire) }
 
+// size is Len as queues count it: [New] keeps their bounds below 2 GiB.
+func (f *Frame) size() int32 { return int32(len(f.wire)) }
+
 // JSON returns the encoded message. It must not be changed.
 func (f *Frame) JSON() []byte { return f.wire[f.head:] }
 

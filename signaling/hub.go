@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"log/slog"
 	mrand "math/rand/v2"
+	"slices"
 	"sync"
 	"time"
 
@@ -22,6 +23,7 @@ type Hub struct {
 	deflater deflater
 	flusher  *flusher
 	wheel    *wheel
+	lane     lane
 	parker   *parker
 	stats    counters
 	node     string         // this hub's name on the Bus
@@ -32,18 +34,14 @@ type Hub struct {
 	mu      sync.Mutex
 	shut    bool
 	peers   map[string]*Peer
-	users   map[string]*userPeers
+	list    []*Peer              // the same, so that neighbours in memory are visited together
+	users   map[string]*Peer     // the latest session of a user; Peer.older leads to the others
+	topics  map[string]*interest // with a Bus: of the users
 	rooms   map[string]*Room
 	quiet   chan struct{} // closed when shut and nothing is left
 	left    bool
 	closed  map[int]int64
 	relayed map[string]int64
-}
-
-// userPeers are the sessions of one user on this hub.
-type userPeers struct {
-	peers []*Peer
-	bus   *interest // with a Bus
 }
 
 // peerBytes is what a session is counted for with the Account: the peer, its
@@ -58,7 +56,7 @@ func New(o Options) (*Hub, error) {
 	}
 	h := &Hub{
 		opt: o, log: o.Logger, began: time.Now(), stop: make(chan struct{}), quiet: make(chan struct{}),
-		peers: map[string]*Peer{}, users: map[string]*userPeers{}, rooms: map[string]*Room{},
+		peers: map[string]*Peer{}, users: map[string]*Peer{}, topics: map[string]*interest{}, rooms: map[string]*Room{},
 		closed: map[int]int64{}, relayed: map[string]int64{},
 	}
 	if h.log == nil {
@@ -92,10 +90,12 @@ func (h *Hub) now() time.Duration { return time.Since(h.began) }
 func (h *Hub) Peers(user string) []*Peer {
 	h.mu.Lock()
 	defer h.mu.Unlock()
-	if u := h.users[user]; u != nil {
-		return append([]*Peer(nil), u.peers...)
+	var all []*Peer
+	for p := h.users[user]; p != nil; p = p.older {
+		all = append(all, p)
 	}
-	return nil
+	slices.Reverse(all)
+	return all
 }
 
 // SendUser queues f for every session of the user and returns how many took
@@ -118,26 +118,11 @@ func (h *Hub) sendLocal(user string, f *Frame) int {
 	return n
 }
 
-// Broadcast queues f for every session on this hub and returns how many took it.
-func (h *Hub) Broadcast(f *Frame) int {
-	n := 0
-	for _, p := range h.all() {
-		if p.SendFrame(f) == nil {
-			n++
-		}
-	}
-	return n
-}
-
 // all returns the sessions there are.
 func (h *Hub) all() []*Peer {
 	h.mu.Lock()
 	defer h.mu.Unlock()
-	all := make([]*Peer, 0, len(h.peers))
-	for _, p := range h.peers {
-		all = append(all, p)
-	}
-	return all
+	return slices.Clone(h.list)
 }
 
 // Takeover closes the socket of the session that token belongs to, if the
@@ -203,12 +188,11 @@ func (h *Hub) addReserved(user string) (*Peer, error) {
 	}
 	p := newPeer(h, user)
 	h.peers[p.id] = p
-	u := h.users[user]
-	if u == nil {
-		u = &userPeers{}
-		h.users[user] = u
-	}
-	u.peers = append(u.peers, p)
+	p.at = int32(len(h.list))
+	h.list = append(h.list, p)
+	p.heard = h.lane.next.Load()
+	p.older = h.users[user]
+	h.users[user] = p
 	return p, nil
 }
 
@@ -220,19 +204,24 @@ func (h *Hub) remove(p *Peer, info CloseInfo) {
 	h.mu.Lock()
 	defer h.mu.Unlock()
 	delete(h.peers, p.id)
-	if u := h.users[p.user]; u != nil {
-		for i, q := range u.peers {
-			if q == p {
-				u.peers = append(u.peers[:i:i], u.peers[i+1:]...)
-				break
-			}
+	last := len(h.list) - 1
+	h.list[p.at] = h.list[last]
+	h.list[p.at].at = p.at
+	h.list[last] = nil
+	h.list = h.list[:last]
+	if newest := h.users[p.user]; newest != p {
+		for newest.older != p {
+			newest = newest.older
 		}
-		if len(u.peers) == 0 {
-			delete(h.users, p.user)
-			if u.bus != nil && u.bus.sub != nil {
-				h.running.Go(u.bus.sub.Close)
-			}
+		newest.older = p.older
+	} else if p.older != nil {
+		h.users[p.user] = p.older
+	} else {
+		delete(h.users, p.user)
+		if in := h.topics[p.user]; in != nil && in.sub != nil {
+			h.running.Go(in.sub.Close)
 		}
+		delete(h.topics, p.user)
 	}
 	h.closed[info.Code]++
 	h.settleLocked()
@@ -272,10 +261,7 @@ func (h *Hub) Shutdown(ctx context.Context) error {
 		return nil
 	}
 	h.shut = true
-	all := make([]*Peer, 0, len(h.peers))
-	for _, p := range h.peers {
-		all = append(all, p)
-	}
+	all := slices.Clone(h.list)
 	rooms := make([]*Room, 0, len(h.rooms))
 	for _, r := range h.rooms {
 		rooms = append(rooms, r)
@@ -309,6 +295,7 @@ func (h *Hub) Shutdown(ctx context.Context) error {
 	}
 	h.running.Done()
 	h.running.Wait()
+	h.lane.trim(h, h.lane.next.Load())
 	h.budget.close()
 	return err
 }

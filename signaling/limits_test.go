@@ -301,7 +301,7 @@ func TestHalfAControlFrame(t *testing.T) {
 			p := s.peer("ann")
 			p.mu.Lock()
 			defer p.mu.Unlock()
-			return p.sock.part
+			return int(p.sock.part)
 		}
 		ping := append([]byte{finBit | opPing, maskBit | 5, 0, 0, 0, 0}, "hello"...)
 		for cut := 1; cut < len(ping); cut++ {

@@ -12,6 +12,7 @@ import (
 	"strings"
 	"testing"
 	"time"
+	"unsafe"
 
 	"github.com/stretchr/testify/require"
 )
@@ -131,4 +132,13 @@ func writeHeap(t *testing.T, path string) {
 	require.NoError(t, err)
 	defer f.Close()
 	require.NoError(t, pprof.Lookup("heap").WriteTo(f, 0))
+}
+
+// TestSizesBudget keeps the two structs of a session in the size class that they fit
+// into exactly; one field more would cost each of them 32 bytes.
+func TestSizesBudget(t *testing.T) {
+	if unsafe.Sizeof(uintptr(0)) == 8 {
+		require.LessOrEqual(t, unsafe.Sizeof(Peer{}), uintptr(256))
+		require.LessOrEqual(t, unsafe.Sizeof(socket{}), uintptr(256))
+	}
 }

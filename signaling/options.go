@@ -157,6 +157,14 @@ func (o Options) filled() (Options, error) {
 			*v = def
 		}
 	}
+	for _, v := range []struct {
+		field string
+		n     int
+	}{{"QueueMessages", o.QueueMessages}, {"QueueBytes", o.QueueBytes}, {"ResumeBytes", o.ResumeBytes}} {
+		if v.n > 1<<30 {
+			fault(v.field, v.n, "<= 1 Gi")
+		}
+	}
 	span := func(field string, v *time.Duration, def time.Duration) {
 		if *v < 0 {
 			fault(field, *v, ">= 0")

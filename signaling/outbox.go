@@ -6,37 +6,37 @@ package signaling
 type outbox struct {
 	frames []*Frame
 	base   uint64 // how many messages came before frames[0]
-	sent   int    // frames[:sent] were written to a socket
-	flying int    // frames[sent:sent+flying] are being written
-	fixed  int    // frames[:fixed] were given to some socket once: their numbers are fixed
-	kept   int    // bytes of frames[:sent]
-	queued int    // bytes of the others
-	own    int    // bytes of frames[:sent] that no other peer shares
+	sent   int32  // frames[:sent] were written to a socket
+	flying int32  // frames[sent:sent+flying] are being written
+	fixed  int32  // frames[:fixed] were given to some socket once: their numbers are fixed
+	kept   int32  // bytes of frames[:sent]
+	queued int32  // bytes of the others
+	own    int32  // bytes of frames[:sent] that no other peer shares
 }
 
 // next is the number of messages that were given to a socket so far.
 func (o *outbox) next() uint64 { return o.base + uint64(o.sent+o.flying) }
 
 // waiting is the number of messages not yet given to a socket.
-func (o *outbox) waiting() int { return len(o.frames) - o.sent - o.flying }
+func (o *outbox) waiting() int { return len(o.frames) - int(o.sent+o.flying) }
 
 // insert puts f behind everything of its class and higher.
 func (o *outbox) insert(f *Frame) {
 	i := len(o.frames)
 	o.frames = append(o.frames, f)
-	for ; i > o.fixed && o.frames[i-1].class < f.class; i-- {
+	for ; i > int(o.fixed) && o.frames[i-1].class < f.class; i-- {
 		o.frames[i] = o.frames[i-1]
 	}
 	o.frames[i] = f
-	o.queued += f.Len()
+	o.queued += f.size()
 }
 
 // replace puts f in the place of a waiting frame with the same key.
 func (o *outbox) replace(f *Frame) (old *Frame) {
-	for i := o.fixed; i < len(o.frames); i++ {
+	for i := int(o.fixed); i < len(o.frames); i++ {
 		if old = o.frames[i]; old.key == f.key && old.class == f.class {
 			o.frames[i] = f
-			o.queued += f.Len() - old.Len()
+			o.queued += f.size() - old.size()
 			return old
 		}
 	}
@@ -45,11 +45,11 @@ func (o *outbox) replace(f *Frame) (old *Frame) {
 
 // sacrifice removes the oldest waiting frame that may be dropped.
 func (o *outbox) sacrifice() *Frame {
-	for i := o.fixed; i < len(o.frames); i++ {
+	for i := int(o.fixed); i < len(o.frames); i++ {
 		if f := o.frames[i]; f.droppable {
 			copy(o.frames[i:], o.frames[i+1:])
 			o.shrink(len(o.frames) - 1)
-			o.queued -= f.Len()
+			o.queued -= f.size()
 			return f
 		}
 	}
@@ -62,7 +62,7 @@ func (o *outbox) dropDroppable(h *Hub, want int64) (n int, freed int64) {
 	rest := o.frames[:o.fixed]
 	for _, f := range o.frames[o.fixed:] {
 		if f.droppable && freed < want {
-			o.queued -= f.Len()
+			o.queued -= f.size()
 			freed += f.drop(h)
 			n++
 		} else {
@@ -75,7 +75,7 @@ func (o *outbox) dropDroppable(h *Hub, want int64) (n int, freed int64) {
 
 // take gives the next n frames to a socket.
 func (o *outbox) take(n int) {
-	o.flying += n
+	o.flying += int32(n)
 	o.fixed = max(o.fixed, o.sent+o.flying)
 }
 
@@ -83,10 +83,10 @@ func (o *outbox) take(n int) {
 func (o *outbox) written() {
 	for ; o.flying > 0; o.flying-- {
 		f := o.frames[o.sent]
-		o.queued -= f.Len()
-		o.kept += f.Len()
+		o.queued -= f.size()
+		o.kept += f.size()
 		if f.private {
-			o.own += f.Len()
+			o.own += f.size()
 		}
 		o.sent++
 	}
@@ -98,12 +98,12 @@ func (o *outbox) forget(h *Hub, n int) {
 		return
 	}
 	for _, f := range o.frames[:n] {
-		o.kept -= f.Len()
+		o.kept -= f.size()
 		if f.private {
-			o.own -= f.Len()
+			o.own -= f.size()
 		}
 	}
-	o.sent -= n
+	o.sent -= int32(n)
 	o.cut(h, n)
 }
 
@@ -115,7 +115,7 @@ func (o *outbox) cut(h *Hub, n int) {
 	copy(o.frames, o.frames[n:])
 	o.shrink(len(o.frames) - n)
 	o.base += uint64(n)
-	o.fixed = max(o.fixed-n, 0)
+	o.fixed = max(o.fixed-int32(n), 0)
 }
 
 // acked says that the client has the first n messages of its session.
@@ -127,8 +127,8 @@ func (o *outbox) acked(h *Hub, n uint64) {
 
 // trim keeps what was sent within its bounds.
 func (o *outbox) trim(h *Hub, messages, bytes int) {
-	n, kept := 0, o.kept
-	for n < o.sent && (o.sent-n > messages || kept > bytes) {
+	n, kept := 0, int(o.kept)
+	for n < int(o.sent) && (int(o.sent)-n > messages || kept > bytes) {
 		kept -= o.frames[n].Len()
 		n++
 	}
@@ -146,7 +146,7 @@ func (o *outbox) rewind(h *Hub, n uint64) bool {
 	o.sent, o.kept, o.own = 0, 0, 0
 	have := int(n - o.base)
 	for _, f := range o.frames[:have] {
-		o.queued -= f.Len()
+		o.queued -= f.size()
 	}
 	o.cut(h, have)
 	return true

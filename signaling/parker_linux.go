@@ -157,7 +157,7 @@ func (s *socket) park() { s.arm(armRead) }
 // awaitWritable waits, without a goroutine, until the kernel takes more.
 func (s *socket) awaitWritable() { s.arm(armWrite) }
 
-func (s *socket) arm(what uint32) {
+func (s *socket) arm(what uint16) {
 	s.peer.mu.Lock()
 	defer s.peer.mu.Unlock()
 	if !s.dead { // else the descriptor may be another's already
@@ -167,14 +167,14 @@ func (s *socket) arm(what uint32) {
 
 // armLocked registers once for what the socket waits for. The set reports it at
 // once if it is already so.
-func (s *socket) armLocked(what uint32) {
+func (s *socket) armLocked(what uint16) {
 	op := unix.EPOLL_CTL_MOD
 	if !s.known {
 		s.known, op = true, unix.EPOLL_CTL_ADD
 		s.peer.hub.parker.enter(s)
 	}
 	s.armed |= what
-	ev := unix.EpollEvent{Events: s.armed | unix.EPOLLONESHOT, Fd: s.fd, Pad: int32(s.gen)}
+	ev := unix.EpollEvent{Events: uint32(s.armed) | unix.EPOLLONESHOT, Fd: s.fd, Pad: int32(s.gen)}
 	if err := unix.EpollCtl(s.peer.hub.parker.fd, op, int(s.fd), &ev); err != nil {
 		s.peer.hub.log.Error("epoll_ctl", "error", err)
 		s.peer.hub.running.Go(func() { s.lost(CloseInfo{Code: 1006, Reason: "epoll_ctl"}) })

@@ -17,19 +17,23 @@ type Peer struct {
 	id, user string
 	events   serial
 
-	mu       sync.Mutex
-	state    peerState
-	dirty    bool // in the flusher's list
-	sock     *socket
-	out      outbox
-	tokens   tokenRange
-	turn     uint32 // counts resumes
-	rate     bucket
-	got      uint64        // messages of the client
-	until    time.Duration // away: when the grace ends
-	rooms    []*Room
-	over     *CloseInfo // closed before its socket was attached
-	slot, ix int32      // in the wheel; guarded by its mutex
+	mu     sync.Mutex
+	sock   *socket
+	out    outbox
+	heard  uint64 // broadcasts taken from the lane
+	state  peerState
+	dirty  bool   // in the flusher's list
+	turn   uint32 // counts resumes
+	tokens tokenRange
+	rate   bucket
+	got    uint64        // messages of the client
+	until  time.Duration // away: when the grace ends
+	rooms  []*Room
+	over   *CloseInfo // closed before its socket was attached
+
+	slot, ix int32 // in the wheel; guarded by its mutex
+	older    *Peer // session of the same user; guarded by the hub's mutex
+	at       int32 // in the hub's list; likewise
 }
 
 type peerState uint8
@@ -111,8 +115,7 @@ func (p *Peer) queued(f *Frame, err error) error {
 	switch err {
 	case nil:
 	case ErrSlow:
-		p.hub.stats.closedSlow.Add(1)
-		p.end(CloseInfo{Code: 4008, Reason: "too slow"}, true)
+		p.tooSlow(err)
 	case ErrBudget:
 		p.hub.stats.droppedBudget.Add(1)
 		if f.droppable {
@@ -122,10 +125,25 @@ func (p *Peer) queued(f *Frame, err error) error {
 	return err
 }
 
+// tooSlow ends a peer whose queue was full.
+func (p *Peer) tooSlow(err error) {
+	if err == ErrSlow {
+		p.hub.stats.closedSlow.Add(1)
+		p.end(CloseInfo{Code: 4008, Reason: "too slow"}, true)
+	}
+}
+
 func (p *Peer) enqueue(f *Frame) error {
-	h := p.hub
 	p.mu.Lock()
 	defer p.mu.Unlock()
+	if err := p.hearLocked(); err != nil { // what was broadcast before goes first
+		return err
+	}
+	return p.enqueueLocked(f)
+}
+
+func (p *Peer) enqueueLocked(f *Frame) error {
+	h := p.hub
 	if p.state == peerClosed {
 		return ErrClosed
 	}
@@ -135,7 +153,7 @@ func (p *Peer) enqueue(f *Frame) error {
 	}
 	f, ok := f.hold(h)
 	if !ok && p.out.sent > 0 { // what is kept for a resume gives way
-		p.out.forget(h, p.out.sent)
+		p.out.forget(h, int(p.out.sent))
 		f, ok = f.hold(h)
 	}
 	if !ok {
@@ -149,7 +167,7 @@ func (p *Peer) enqueue(f *Frame) error {
 			return nil
 		}
 	}
-	for p.out.waiting()+p.out.flying >= h.opt.QueueMessages || p.out.queued+size > h.opt.QueueBytes {
+	for p.out.waiting()+int(p.out.flying) >= h.opt.QueueMessages || int(p.out.queued)+size > h.opt.QueueBytes {
 		old := p.out.sacrifice()
 		if old == nil {
 			f.drop(h)
@@ -163,7 +181,7 @@ func (p *Peer) enqueue(f *Frame) error {
 		h.stats.droppedFull.Add(1)
 	}
 	p.out.insert(f)
-	p.out.trim(h, h.opt.QueueMessages, max(h.opt.QueueBytes, h.opt.ResumeBytes)-p.out.queued)
+	p.out.trim(h, h.opt.QueueMessages, max(h.opt.QueueBytes, h.opt.ResumeBytes)-int(p.out.queued))
 	p.touchLocked()
 	return nil
 }
@@ -188,6 +206,9 @@ func (p *Peer) end(info CloseInfo, drop bool) {
 	if p.state == peerClosed {
 		p.mu.Unlock()
 		return
+	}
+	if !drop {
+		p.hearLocked()
 	}
 	opened := p.state != peerNew
 	p.state = peerClosed

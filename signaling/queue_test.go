@@ -94,7 +94,7 @@ func TestOutboxModel(t *testing.T) {
 				o.insert(f)
 			case 3:
 				n := rand.IntN(o.waiting() + 1)
-				for _, f := range o.frames[o.sent+o.flying : o.sent+o.flying+n] {
+				for _, f := range o.frames[int(o.next()-o.base) : int(o.next()-o.base)+n] {
 					number := o.next()
 					o.take(1)
 					if number < uint64(len(sent)) {
@@ -131,16 +131,16 @@ func TestOutboxModel(t *testing.T) {
 			}
 			kept, queued := 0, 0
 			for i, f := range o.frames {
-				if i < o.sent {
+				if i < int(o.sent) {
 					kept += f.Len()
 				} else {
 					queued += f.Len()
 				}
-				if i > o.fixed {
+				if i > int(o.fixed) {
 					require.LessOrEqual(t, f.class, o.frames[i-1].class)
 				}
 			}
-			require.Equal(t, []int{kept, queued}, []int{o.kept, o.queued})
+			require.Equal(t, []int{kept, queued}, []int{int(o.kept), int(o.queued)})
 			require.EqualValues(t, kept+queued, h.budget.used.Load())
 			require.LessOrEqual(t, o.sent+o.flying, o.fixed)
 		}

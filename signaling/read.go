@@ -125,7 +125,7 @@ func (s *socket) control(op byte, payload []byte) error {
 	}
 	switch {
 	case op == opPing:
-		s.pong = payload // only the latest is owed, RFC 6455, 5.5.3
+		s.pong = &payload // only the latest is owed, RFC 6455, 5.5.3
 		p.touchLocked()
 	case s.pinged && len(payload) == 4 && binary.BigEndian.Uint32(payload) == s.pingSeq:
 		s.pinged = false
@@ -302,7 +302,7 @@ func (s *socket) failed(err error) {
 func (s *socket) goodbye(ce *websocket.CloseError) {
 	info := CloseInfo{Code: ce.Code, Reason: ce.Text, Clean: ce.Code == websocket.CloseNormalClosure}
 	s.peer.mu.Lock()
-	s.bye = &info
+	s.endLocked().bye = &info
 	busy, stalled := s.writing, s.rest != nil
 	s.writing = true
 	s.peer.mu.Unlock()

@@ -16,6 +16,7 @@ func (h *Hub) Reclaim(want int64) (freed int64) {
 	if want <= 0 {
 		return 0
 	}
+	h.handOut()
 	type load struct {
 		peer  *Peer
 		bytes int
@@ -62,7 +63,7 @@ func (p *Peer) stalledLocked() int {
 	if !away && !stuck {
 		return 0
 	}
-	return p.out.queued + p.out.kept
+	return int(p.out.queued + p.out.kept)
 }
 
 // shed ends the peer that holds the most of the queue memory, other than p, if
@@ -77,7 +78,7 @@ func (h *Hub) shed(p *Peer) bool {
 			break
 		}
 		if q != p && q.mu.TryLock() {
-			if n := q.out.queued + q.out.kept; n > most {
+			if n := int(q.out.queued + q.out.kept); n > most {
 				heaviest, most = q, n
 			}
 			q.mu.Unlock()

@@ -27,49 +27,58 @@ type Socket interface {
 // while there are bytes, and in the portable mode a shallow one that waits for
 // them. Writing belongs to whoever set writing.
 type socket struct {
-	peer   *Peer
-	conn   net.Conn        // below it all; closed through this
-	raw    syscall.RawConn // parked mode only
-	ws     *websocket.Conn
-	parked bool
-	known  bool   // to the epoll set
-	timed  bool   // a read deadline is set; owned by the reader
-	armed  uint32 // what it waits for in the set
-	gen    uint32
-	fd     int32
-	onEnd  func()
+	peer  *Peer
+	conn  net.Conn        // below it all; closed through this
+	raw   syscall.RawConn // parked mode only
+	ws    *websocket.Conn
+	onEnd func()
 
 	// reading, owned by the reader
-	br      *bufio.Reader // has a buffer while there are bytes
-	pre     []byte        // read already, but not by br
-	polling bool          // reads must not wait
-	ioErr   error         // of the connection, not of the protocol
-
-	seen atomic.Int64 // when the last bytes came, since the hub's start
+	br    *bufio.Reader // has a buffer while there are bytes
+	pre   []byte        // read already, but not by br
+	ioErr error         // of the connection, not of the protocol
+	seen  atomic.Int64  // when the last bytes came, since the hub's start
 
 	// writing
-	first     []byte // frames that go before any message
-	pong      []byte // payload of the latest ping, nil if none
-	rest      []byte // what a write left over
-	part      int    // bytes of pre that are on the budget
-	restHeld  int    // bytes behind rest that are on the budget
-	stalled   time.Duration
-	writing   bool
-	deflate   bool
-	dead      bool
-	wantPing  bool
-	closing   bool
-	closeSent bool
-	dropQueue bool
-	pinged    bool          // a pong is owed
-	pingAt    time.Duration // when the ping went out
-	pingMark  uint64        // messages sent before it
-	pingSeq   uint32
-	ackAt     time.Duration // a ping is due by then, to learn what arrived; 0: no
-	closeBy   time.Duration
-	code      uint16
-	reason    string
-	bye       *CloseInfo // the client's close frame, when it has come
+	first    []byte  // frames that go before any message
+	pong     *[]byte // payload of the latest ping, nil if none
+	rest     []byte  // what a write left over
+	stalled  time.Duration
+	part     int32         // bytes of pre that are on the budget
+	restHeld int32         // bytes behind rest that are on the budget
+	pingAt   time.Duration // when the ping went out
+	pingMark uint64        // messages sent before it
+	ackAt    time.Duration // a ping is due by then, to learn what arrived; 0: no
+	pingSeq  uint32
+	end      *ending // once it closes
+
+	// Small fields stand together: one of these structs is all that most
+	// sockets ever need.
+	fd    int32
+	gen   uint32
+	armed uint16 // what it waits for in the epoll set
+
+	parked, known  bool // in the set
+	timed, polling bool // a read deadline is set; reads must not wait; owned by the reader
+
+	writing, deflate, dead        bool
+	wantPing, pinged              bool // pinged: a pong is owed
+	closing, closeSent, dropQueue bool
+}
+
+// ending is what a socket that closes needs.
+type ending struct {
+	by     time.Duration
+	code   int
+	reason string
+	bye    *CloseInfo // the client's close frame, when it has come
+}
+
+func (s *socket) endLocked() *ending {
+	if s.end == nil {
+		s.end = new(ending)
+	}
+	return s.end
 }
 
 // handle is a socket as the outside sees it.
@@ -94,12 +103,14 @@ func (s *socket) closeLocked(code int, reason string, drop bool) {
 	if s.closing {
 		return
 	}
-	s.closing, s.code, s.reason, s.dropQueue = true, uint16(code), reason, drop
+	s.closing, s.dropQueue = true, drop
+	e := s.endLocked()
+	e.code, e.reason = code, reason
 	if drop { // what is being written was copied
 		s.peer.out.clear(s.peer.hub)
 	}
-	s.closeBy = s.peer.hub.now() + s.peer.hub.opt.CloseTimeout
-	s.peer.hub.wheel.set(s.peer, s.closeBy)
+	e.by = s.peer.hub.now() + s.peer.hub.opt.CloseTimeout
+	s.peer.hub.wheel.set(s.peer, e.by)
 }
 
 // lost is called when the connection is no longer usable, or not needed any
@@ -246,6 +257,6 @@ func (s *socket) holdPart(n int) error {
 	if !h.budget.reserve(int64(n)) {
 		return errMemory
 	}
-	s.part = n
+	s.part = int32(n)
 	return nil
 }

@@ -2,6 +2,7 @@ package signaling
 
 import (
 	"encoding/binary"
+	"slices"
 	"sync"
 	"time"
 
@@ -12,7 +13,18 @@ import (
 // is written alone.
 const batchBytes = 32 << 10
 
-var batches = sync.Pool{New: func() any { b := make([]byte, 0, batchBytes+1024); return &b }}
+// writer puts batches together.
+type writer struct {
+	buf []byte
+
+	// The latest batch of several frames and what it was made of: what was
+	// broadcast within a tick is joined once for all its receivers.
+	joined  []byte
+	of      []*Frame
+	deflate bool
+}
+
+var writers = sync.Pool{New: func() any { return new(writer) }}
 
 // hasWorkLocked reports whether there is anything to write.
 func (s *socket) hasWorkLocked() bool {
@@ -25,20 +37,21 @@ func (s *socket) hasWorkLocked() bool {
 // pump writes until nothing waits or the kernel takes no more. The caller has
 // set writing.
 func (s *socket) pump() {
+	s.peer.mu.Lock()
+	s.pumpUnlock()
+}
+
+// pumpUnlock is pump for a caller that has locked the peer.
+func (s *socket) pumpUnlock() {
 	p := s.peer
-	scratch := batches.Get().(*[]byte)
-	defer func() {
-		if cap(*scratch) <= 2*batchBytes {
-			batches.Put(scratch)
-		}
-	}()
+	w := writers.Get().(*writer)
+	defer w.release()
 	for {
-		p.mu.Lock()
 		if s.dead {
 			p.mu.Unlock()
 			return
 		}
-		if s.bye != nil {
+		if s.end != nil && s.end.bye != nil {
 			p.mu.Unlock()
 			s.sayBye()
 			return
@@ -48,11 +61,8 @@ func (s *socket) pump() {
 			p.mu.Unlock()
 			return
 		}
-		b := s.batchLocked((*scratch)[:0])
+		b := s.batchLocked(w)
 		p.mu.Unlock()
-		if cap(b) > cap(*scratch) {
-			*scratch = b[:0]
-		}
 		n, err := s.write(b)
 		if err != nil {
 			s.lost(CloseInfo{Code: 1006, Reason: "connection lost"})
@@ -67,7 +77,15 @@ func (s *socket) pump() {
 			}
 			return
 		}
-		s.wrote()
+		p.mu.Lock()
+		s.wroteLocked()
+	}
+}
+
+// release gives a writer back that has not grown beyond what is usual.
+func (w *writer) release() {
+	if cap(w.buf)+cap(w.joined) <= 4*batchBytes {
+		writers.Put(w)
 	}
 }
 
@@ -83,7 +101,7 @@ func (s *socket) stall(rest []byte) bool {
 	if !h.budget.reserve(int64(len(rest))) {
 		return false
 	}
-	s.rest, s.restHeld = append(make([]byte, 0, len(rest)), rest...), len(rest)
+	s.rest, s.restHeld = append(make([]byte, 0, len(rest)), rest...), int32(len(rest))
 	s.stalled = h.now()
 	h.wheel.set(p, s.stalled+h.opt.WriteTimeout)
 	return true
@@ -122,15 +140,14 @@ func (s *socket) writable() {
 		s.awaitWritable()
 		return
 	}
-	s.wrote()
-	s.pump()
+	p.mu.Lock()
+	s.wroteLocked()
+	s.pumpUnlock()
 }
 
-// wrote books what was written.
-func (s *socket) wrote() {
+// wroteLocked books what was written.
+func (s *socket) wroteLocked() {
 	p, h := s.peer, s.peer.hub
-	p.mu.Lock()
-	defer p.mu.Unlock()
 	if s.dead {
 		return
 	}
@@ -139,7 +156,7 @@ func (s *socket) wrote() {
 	if h.opt.ResumeFor < 0 {
 		p.out.trim(h, 0, 0)
 	} else {
-		p.out.trim(h, h.opt.QueueMessages, min(h.opt.ResumeBytes, max(h.opt.QueueBytes, h.opt.ResumeBytes)-p.out.queued))
+		p.out.trim(h, h.opt.QueueMessages, min(h.opt.ResumeBytes, max(h.opt.QueueBytes, h.opt.ResumeBytes)-int(p.out.queued)))
 		if s.ackAt == 0 && !s.closing && (p.out.own >= ackBytes || p.out.sent >= ackMessages) {
 			s.askLocked()
 		}
@@ -166,20 +183,27 @@ func (s *socket) askLocked() {
 	h.wheel.set(s.peer, s.ackAt)
 }
 
-// batchLocked appends what goes out next: frames of the socket itself, then
-// messages up to batchBytes, then, when all is out, the close frame.
-func (s *socket) batchLocked(b []byte) []byte {
+// batchLocked returns what goes out next: frames of the socket itself, then
+// messages up to batchBytes, then, when all is out, the close frame. It is good
+// until w is used again.
+func (s *socket) batchLocked(w *writer) []byte {
 	p, h := s.peer, s.peer.hub
-	b = append(b, s.first...)
-	s.first = nil
-	if s.pong != nil {
-		b = appendControl(b, opPong, s.pong)
-		s.pong = nil
-	}
+	h.stats.writes.Add(1)
 	if s.closing && s.dropQueue {
 		p.out.clear(h)
 	}
-	b = s.messagesLocked(b)
+	messages := s.messagesLocked(w)
+	last := s.closing && p.out.waiting() == 0
+	if len(s.first) == 0 && s.pong == nil && !s.wantPing && !last {
+		return messages // as they are: most often they are others' as well
+	}
+	b := append(w.buf[:0], s.first...)
+	s.first = nil
+	if s.pong != nil {
+		b = appendControl(b, opPong, *s.pong)
+		s.pong = nil
+	}
+	b = append(b, messages...)
 	if s.wantPing && !s.closing {
 		s.wantPing, s.pinged = false, true
 		s.pingAt, s.pingMark, s.ackAt = h.now(), p.out.next(), 0
@@ -189,18 +213,18 @@ func (s *socket) batchLocked(b []byte) []byte {
 		b = appendControl(b, opPing, seq[:])
 		h.wheel.set(p, s.pingAt+min(h.opt.PongTimeout, h.opt.PingEvery))
 	}
-	if s.closing && p.out.waiting() == 0 {
+	if last {
 		s.closeSent = true
-		b = appendClose(b, int(s.code), s.reason)
+		b = appendClose(b, s.end.code, s.end.reason)
 	}
-	h.stats.writes.Add(1)
+	w.buf = b
 	return b
 }
 
-// messagesLocked appends waiting messages: several as one array, so that a
+// messagesLocked takes waiting messages: several as one array, so that a
 // browser wakes up once. With compression each keeps its own frame, which may
 // have been compressed for many receivers.
-func (s *socket) messagesLocked(b []byte) []byte {
+func (s *socket) messagesLocked(w *writer) []byte {
 	p := s.peer
 	wait := p.out.frames[p.out.sent+p.out.flying:]
 	n, size := 0, 0
@@ -209,29 +233,46 @@ func (s *socket) messagesLocked(b []byte) []byte {
 		n++
 	}
 	if n == 0 {
-		return b
+		return nil
 	}
 	p.out.take(n)
-	if n == 1 || s.deflate {
-		for _, f := range wait[:n] {
-			w := f.wire
-			if s.deflate {
-				if d := f.deflate(p.hub); d != nil {
-					w = d
-				}
-			}
-			b = append(b, w...)
+	wait = wait[:n]
+	if n == 1 {
+		return s.wireOf(wait[0])
+	}
+	if s.deflate != w.deflate || !slices.Equal(wait, w.of) {
+		w.deflate, w.of = s.deflate, append(w.of[:0], wait...)
+		w.joined = s.join(w.joined[:0], wait)
+	}
+	return w.joined
+}
+
+// wireOf returns f as this socket's client wants it.
+func (s *socket) wireOf(f *Frame) []byte {
+	if s.deflate {
+		if d := f.deflate(s.peer.hub); d != nil {
+			return d
+		}
+	}
+	return f.wire
+}
+
+// join appends frames to b.
+func (s *socket) join(b []byte, frames []*Frame) []byte {
+	if s.deflate {
+		for _, f := range frames {
+			b = append(b, s.wireOf(f)...)
 		}
 		return b
 	}
-	payload := n + 1 // brackets and commas
-	for _, f := range wait[:n] {
+	payload := len(frames) + 1 // brackets and commas
+	for _, f := range frames {
 		payload += len(f.JSON())
 	}
 	var head [maxHeader]byte
 	k := putHeader(head[:], finBit|opText, payload)
 	b = append(b, head[maxHeader-k:]...)
-	for i, f := range wait[:n] {
+	for i, f := range frames {
 		b = append(b, "[,"[min(i, 1)])
 		b = append(b, f.JSON()...)
 	}
@@ -253,10 +294,11 @@ func (s *socket) write(b []byte) (n int, err error) {
 
 // sayBye answers the client's close frame.
 func (s *socket) sayBye() {
-	echo := s.bye.Code
+	bye := *s.end.bye
+	echo := bye.Code
 	if echo == websocket.CloseNoStatusReceived {
 		echo = websocket.CloseNormalClosure
 	}
 	s.write(appendClose(nil, echo, ""))
-	s.lost(*s.bye)
+	s.lost(bye)
 }
