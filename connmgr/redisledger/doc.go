@@ -23,15 +23,15 @@
 //
 // # Memory
 //
-// In Redis: one field and one sorted-set member a connection, and one more
-// member for each of its claims, about 400 bytes with two; an inbox of at most
-// 4096 evictions a server, which Redis forgets a minute later. When all
-// connections are released or their leases over, no key is left. Here: nothing
-// but what the client holds.
+// In Redis: four members of one sorted set, about 550 bytes, for a connection
+// with two claims (go test -run TestMemory -v ./connmgr/redisledger); at most
+// 4096 evictions, which are forgotten a minute later. When all connections are
+// released or their leases over, no key is left. Here: nothing but what the
+// client holds.
 //
-// In a Redis Cluster all keys of a ledger are in one slot, since claims under
-// several keys are granted together: one server of the Cluster does the work.
-// Different prefixes may lie on different servers.
+// In a Redis Cluster a ledger is in one slot, since claims under several keys
+// are granted together: one server of the Cluster does the work. While the slot
+// is moved calls may fail. Different prefixes may lie on different servers.
 //
 // # Concurrency
 //

@@ -3,10 +3,10 @@ package redisledger
 import (
 	"context"
 	_ "embed"
+	"encoding/binary"
 	"errors"
 	"fmt"
 	"net"
-	"strconv"
 	"strings"
 	"time"
 
@@ -15,33 +15,33 @@ import (
 	"github.com/redis/go-redis/v9"
 )
 
-//go:embed acquire.lua
-var acquireLua string
-
-// The others touch only holds that are there, and so need no purge first.
 var (
-	acquire = redis.NewScript(acquireLua)
-	renew   = redis.NewScript(`
-local t = redis.call('TIME')
-local ends = t[1] * 1000 + math.floor(t[2] / 1000) + ARGV[1]
-for i = 2, #ARGV do redis.call('ZADD', KEYS[1] .. 'x', 'XX', ends, ARGV[i]) end`)
-	release = redis.NewScript(`
-local p = KEYS[1]
-for i = 1, #ARGV do
-  local claims, at = redis.call('HGET', p .. 'h', ARGV[i]), 1
-  while claims and at <= #claims do
-    local n = struct.unpack('>I4', claims, at)
-    redis.call('ZREM', p .. 'c' .. string.sub(claims, at + 4, at + 3 + n), ARGV[i])
-    at = at + 4 + n
+	//go:embed holds.lua
+	holdsLua string
+	//go:embed acquire.lua
+	acquireLua string
+
+	acquire = redis.NewScript(holdsLua + acquireLua)
+
+	renew = redis.NewScript(holdsLua + `
+for i = 2, #ARGV do
+  local h = find(ARGV[i])
+  if h then
+    forget(ARGV[i], h)
+    keep(ARGV[i], h.claims, now + ARGV[1])
   end
-  redis.call('HDEL', p .. 'h', ARGV[i])
-  redis.call('ZREM', p .. 'x', ARGV[i])
+end`)
+
+	release = redis.NewScript(holdsLua + `
+for _, hold in ipairs(ARGV) do
+  local h = find(hold)
+  if h then remove(hold, h) end
 end`)
 )
 
 const (
-	maxInbox = 4096 // evictions kept for a server
-	page     = 100  // of them read at once, and holds in one call
+	maxInbox = 4096 // evictions that are kept, of all servers
+	page     = 100  // holds in one call
 	poll     = 2 * time.Second
 )
 
@@ -77,18 +77,23 @@ func New(client redis.UniversalClient, o Options) (*Ledger, error) {
 	return &Ledger{client: client, base: "{" + o.Prefix + "}"}, nil
 }
 
+// Names: all holds, the latest evictions, and what wakes a server.
+func (l *Ledger) holds() string             { return l.base + "h" }
+func (l *Ledger) evicted() string           { return l.base + "e" }
+func (l *Ledger) wake(server string) string { return l.base + "w" + server }
+
 // name joins a hold's parts so that none can be taken for another.
 func name(server, id string) string {
-	return strconv.Itoa(len(server)) + ":" + server + id
+	return string(binary.BigEndian.AppendUint32(nil, uint32(len(server)))) + server + id
 }
 
 // Acquire implements [connmgr.Ledger].
 func (l *Ledger) Acquire(ctx context.Context, hold connmgr.Hold, lease time.Duration, claims []connmgr.Claim) error {
-	args := []any{name(hold.Server, hold.ID), lease.Milliseconds(), maxInbox}
+	args := []any{name(hold.Server, hold.ID), lease.Milliseconds(), maxInbox, l.wake("")}
 	for _, c := range claims {
 		args = append(args, c.Key, c.Max, c.Evict)
 	}
-	full, err := acquire.Run(ctx, l.client, []string{l.base}, args...).Int()
+	full, err := acquire.Run(ctx, l.client, []string{l.holds(), l.evicted()}, args...).Int()
 	if err != nil {
 		return fmt.Errorf("redisledger: acquire: %w", err)
 	}
@@ -116,7 +121,7 @@ func (l *Ledger) each(ctx context.Context, what string, script *redis.Script, ar
 		for _, id := range ids[:n] {
 			call = append(call, name(server, id))
 		}
-		if err := script.Run(ctx, l.client, []string{l.base}, call...).Err(); err != nil && !errors.Is(err, redis.Nil) {
+		if err := script.Run(ctx, l.client, []string{l.holds()}, call...).Err(); err != nil && !errors.Is(err, redis.Nil) {
 			return fmt.Errorf("redisledger: %s: %w", what, err)
 		}
 		ids = ids[n:]
@@ -128,35 +133,23 @@ func (l *Ledger) each(ctx context.Context, what string, script *redis.Script, ar
 // by itself every two seconds, should that be lost. An eviction is forgotten
 // only after evicted has returned.
 func (l *Ledger) Evictions(ctx context.Context, server string, evicted func(id string)) error {
-	err := l.evictions(ctx, l.base+"e"+server, evicted)
+	err := l.follow(ctx, server, evicted)
 	if ctx.Err() != nil {
 		return ctx.Err()
 	}
 	return fmt.Errorf("redisledger: evictions: %w", err)
 }
 
-func (l *Ledger) evictions(ctx context.Context, inbox string, evicted func(id string)) error {
+func (l *Ledger) follow(ctx context.Context, server string, evicted func(id string)) error {
 	ctx, cancel := context.WithCancel(ctx)
 	defer cancel() // closes the connection
-	wake, err := redislink.Listen(ctx, l.client, poll, inbox)
+	wake, err := redislink.Listen(ctx, l.client, poll, l.wake(server))
 	if err != nil {
 		return err
 	}
 	for {
-		call, done := context.WithTimeout(ctx, poll)
-		ids, err := l.client.LRange(call, inbox, 0, page-1).Result()
-		if err == nil && len(ids) > 0 {
-			for _, id := range ids {
-				evicted(id)
-			}
-			err = l.client.LTrim(call, inbox, int64(len(ids)), -1).Err()
-		}
-		done()
-		if err != nil {
+		if err := l.look(ctx, name(server, ""), evicted); err != nil {
 			return err
-		}
-		if len(ids) == page {
-			continue
 		}
 		if _, err = wake.ReceiveTimeout(ctx, poll); err != nil {
 			if timeout, ok := errors.AsType[net.Error](err); !ok || !timeout.Timeout() {
@@ -164,4 +157,25 @@ func (l *Ledger) evictions(ctx context.Context, inbox string, evicted func(id st
 			}
 		}
 	}
+}
+
+// look tells a server's evictions. Few wait at a time, of all servers.
+func (l *Ledger) look(ctx context.Context, server string, evicted func(id string)) error {
+	ctx, cancel := context.WithTimeout(ctx, poll)
+	defer cancel()
+	all, err := l.client.ZRange(ctx, l.evicted(), 0, -1).Result()
+	if err != nil {
+		return err
+	}
+	var told []any
+	for _, hold := range all {
+		if id, ok := strings.CutPrefix(hold, server); ok {
+			evicted(id)
+			told = append(told, hold)
+		}
+	}
+	if len(told) == 0 {
+		return nil
+	}
+	return l.client.ZRem(ctx, l.evicted(), told...).Err()
 }
