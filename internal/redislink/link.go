@@ -121,8 +121,8 @@ func (l *Link) line(partition int) (*line, error) {
 	return n, nil
 }
 
-// Subscribe returns when the channel is subscribed. On an error it is not
-// wanted any more.
+// Subscribe returns when the channel is subscribed, or was and is about to be
+// again. After an error too it is wanted until Unsubscribe.
 func (l *Link) Subscribe(ctx context.Context, partition int, name string) error {
 	n, err := l.line(partition)
 	if err != nil {

@@ -3,6 +3,7 @@ package redisbus_test
 import (
 	"fmt"
 	"regexp"
+	"runtime"
 	"strconv"
 	"sync"
 	"sync/atomic"
@@ -80,6 +81,35 @@ func TestCost(t *testing.T) {
 	require.NoError(t, err)
 	require.EqualValues(t, 1, subscribed["{0}plimsoll:bus:s:user/0"], "only who hosts the user is sent anything")
 	require.Zero(t, stray.Load())
+}
+
+// TestMemory prints what a subscription takes here.
+func TestMemory(t *testing.T) {
+	bus := open(t, redistest.New(t).Client(t))
+	const n = 5000
+	heap := func() uint64 {
+		var m runtime.MemStats
+		runtime.GC()
+		runtime.GC()
+		runtime.ReadMemStats(&m)
+		return m.HeapAlloc
+	}
+	before := heap()
+	var wg sync.WaitGroup
+	for w := range 50 {
+		wg.Go(func() {
+			for i := range n / 50 {
+				if _, err := bus.Subscribe(ctx, fmt.Sprint("user/", w, "/", i), signaling.Position{}, func(signaling.Event) {}); err != nil {
+					t.Error(err)
+				}
+			}
+		})
+	}
+	wg.Wait()
+	each := (heap() - before) / n
+	t.Logf("%d bytes a subscription", each)
+	require.Less(t, each, uint64(2000))
+	runtime.KeepAlive(bus)
 }
 
 func BenchmarkPublish(b *testing.B) {
