@@ -28,9 +28,9 @@ type change struct {
 //
 // It may free m.
 func (t *Tracker) want(m *member, isHere bool, meta []byte, now int64) {
-	tp := m.topic
-	told := m.seq != 0
-	if isHere == told && (!isHere || bytes.Equal(meta, m.meta)) {
+	tp := t.topicOf(m)
+	wasHere := m.is(told)
+	if isHere == wasHere && (!isHere || bytes.Equal(meta, m.meta())) {
 		if m.pending != 0 {
 			t.dropChange(m)
 			t.stats.Silenced++
@@ -53,12 +53,12 @@ func (t *Tracker) want(m *member, isHere bool, meta []byte, now int64) {
 	}
 	c := &tp.changes[m.pending-1]
 	t.keep(meta, c.meta)
-	if told && isHere && !c.here && c.due != 0 {
+	if wasHere && isHere && !c.here && c.due != 0 {
 		c.since = now // it was leaving: the metadata differs only now
 	}
 	c.here, c.meta, c.due = isHere, meta, now
 	switch {
-	case isHere && told:
+	case isHere && wasHere:
 		late := c.since + int64(t.opts.MaxDelay-t.opts.Tick)
 		c.due = min(now+int64(t.opts.Tick), max(now, late))
 	case isHere:
@@ -73,14 +73,14 @@ func (t *Tracker) want(m *member, isHere bool, meta []byte, now int64) {
 // wanted reports whether m is a member in truth, told or not.
 func (t *Tracker) wanted(m *member) bool {
 	if m.pending != 0 {
-		return m.topic.changes[m.pending-1].here
+		return t.topicOf(m).changes[m.pending-1].here
 	}
-	return m.seq != 0
+	return m.is(told)
 }
 
 // dropChange removes the change of m.
 func (t *Tracker) dropChange(m *member) {
-	tp := m.topic
+	tp := t.topicOf(m)
 	i := int(m.pending) - 1
 	t.keep(nil, tp.changes[i].meta)
 	last := len(tp.changes) - 1
@@ -96,20 +96,20 @@ func (t *Tracker) dropChange(m *member) {
 // apply makes c, which is no longer pending, what was told. A member who left
 // is freed by the caller, when no view shows him any more.
 func (t *Tracker) apply(c change, now int64) {
-	m := c.m
-	t.keep(c.meta, m.meta)
-	m.meta = c.meta
+	m, tp := c.m, t.topicOf(c.m)
+	t.keep(c.meta, m.meta())
+	m.setMeta(c.meta)
 	switch {
 	case !c.here:
-		m.topic.dismiss(m)
+		tp.dismiss(m)
 		t.members--
 		t.stats.Leaves++
 		return
-	case m.seq == 0:
-		m.topic.admit(m)
+	case !m.is(told):
+		tp.admit(m)
 		t.members++
 		t.stats.Joins++
-		if len(m.topic.watch.all) > 0 {
+		if len(tp.watch.all) > 0 {
 			t.spend(m.user, now)
 		}
 	default:
@@ -185,12 +185,29 @@ func (t *Tracker) flushAt(tp *topic, due int64) {
 }
 
 // The budget of joins is a token bucket kept as one number, the time at which
-// it will be full again (GCRA, ITU-T I.371).
+// it will be full again (GCRA, ITU-T I.371). That is kept in milliseconds, and
+// of those the lowest 32 bits: what is further away than a budget can be was
+// long ago.
 
+const maxDebt = int64(math.MaxInt32) // 24 days
+
+// debt returns how far away a full budget of u is, in milliseconds.
+func (t *Tracker) debt(u *user, ms int64) int64 {
+	d := int64(int32(u.flaps - uint32(ms)))
+	if d < 0 || d > t.fullDebt {
+		return 0
+	}
+	return d
+}
+
+// earned returns when u has earned a join.
 func (t *Tracker) earned(u *user, now int64) int64 {
-	return max(now, u.flaps-int64(t.opts.FlapBurst-1)*int64(t.opts.FlapEvery))
+	ms := now / 1e6
+	spare := int64(t.opts.FlapBurst-1) * int64(t.opts.FlapEvery)
+	return max(now, (ms+t.debt(u, ms))*1e6-spare)
 }
 
 func (t *Tracker) spend(u *user, now int64) {
-	u.flaps = max(u.flaps, now) + int64(t.opts.FlapEvery)
+	ms := now / 1e6
+	u.flaps = uint32(ms + min(t.fullDebt, t.debt(u, ms)+(int64(t.opts.FlapEvery)+1e6-1)/1e6))
 }

@@ -37,11 +37,11 @@ func (t *Tracker) step() time.Duration {
 	t.away.advance(now)
 	t.due.advance(now)
 	for range 256 {
-		u, ok := t.away.pop()
+		x, ok := t.away.pop()
 		if !ok {
 			break
 		}
-		t.expire(u, now)
+		t.expire(x, now)
 	}
 	tp, ok := t.due.pop()
 	if ok && !t.closed {
@@ -144,7 +144,7 @@ func (t *Tracker) see(w *Watcher) (*view, int) {
 	tp := w.tp
 	exclude := t.excluded(tp, w.exclude)
 	count := tp.live() - len(exclude)
-	if slices.ContainsFunc(exclude, w.lens.covers) {
+	if slices.ContainsFunc(exclude, func(m *member) bool { return w.lens.covers(tp.seq(m)) }) {
 		return tp.look(w.lens.lensKey, exclude, w.view), count
 	}
 	return w.lens.view, count

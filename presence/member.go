@@ -13,7 +13,7 @@ func (t *Tracker) Join(topic, user string, meta []byte) error {
 	}
 	meta = own(meta)
 	return t.change(t.joinCost(topic, meta), func(now int64) error {
-		u := t.users[user]
+		u := t.users.find(user)
 		if u == nil || !u.present() {
 			return ErrNotHere
 		}
@@ -26,8 +26,8 @@ func (t *Tracker) Join(topic, user string, meta []byte) error {
 			t.dropTopic(tp)
 			return err
 		}
-		if !m.joined {
-			m.joined = true
+		if !m.is(joined) {
+			m.set(joined)
 			tp.joined++
 		}
 		t.enterTopic(m, meta, now)
@@ -39,7 +39,7 @@ func (t *Tracker) Join(topic, user string, meta []byte) error {
 // see it with the next diff.
 func (t *Tracker) Leave(topic, user string) {
 	_ = t.change(0, func(now int64) error {
-		if m := t.find(topic, user); m != nil {
+		if m := t.lookup(topic, user); m != nil {
 			t.quitTopic(m, now, true)
 		}
 		return nil
@@ -58,8 +58,8 @@ func (t *Tracker) Update(topic, user string, meta []byte) error {
 	}
 	meta = own(meta)
 	return t.change(t.joinCost(topic, meta), func(now int64) error {
-		m := t.find(topic, user)
-		if m == nil || !m.joined {
+		m := t.lookup(topic, user)
+		if m == nil || !m.is(joined) {
 			return ErrNotMember
 		}
 		t.enterTopic(m, meta, now)
@@ -71,7 +71,7 @@ func (t *Tracker) Update(topic, user string, meta []byte) error {
 func (t *Tracker) Has(topic, user string) bool {
 	t.mu.Lock()
 	defer t.mu.Unlock()
-	m := t.find(topic, user)
+	m := t.lookup(topic, user)
 	return m != nil && t.wanted(m)
 }
 
@@ -87,7 +87,7 @@ func (t *Tracker) Count(topic string) int {
 	n := tp.live()
 	for i := range tp.changes {
 		switch c := &tp.changes[i]; {
-		case c.here && c.m.seq == 0:
+		case c.here && !c.m.is(told):
 			n++
 		case !c.here:
 			n--
@@ -96,12 +96,12 @@ func (t *Tracker) Count(topic string) int {
 	return n
 }
 
-func (t *Tracker) find(topic, user string) *member {
-	u, tp := t.users[user], t.topics[topic]
+func (t *Tracker) lookup(topic, user string) *member {
+	u, tp := t.users.find(user), t.topics[topic]
 	if u == nil || tp == nil {
 		return nil
 	}
-	return u.member(tp)
+	return t.member(u, tp)
 }
 
 // enterTopic notes that m is a member by this node's word.
@@ -117,9 +117,9 @@ func (t *Tracker) enterTopic(m *member, meta []byte, now int64) {
 // quitTopic takes this node's word back; everywhere also that of others. It
 // may free m.
 func (t *Tracker) quitTopic(m *member, now int64, everywhere bool) {
-	if m.joined {
-		m.joined = false
-		m.topic.joined--
+	if m.is(joined) {
+		m.clear(joined)
+		t.topicOf(m).joined--
 	}
 	if t.rep != nil {
 		t.rep.drop(m, everywhere)

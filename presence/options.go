@@ -129,6 +129,9 @@ func (o Options) withDefaults() (Options, error) {
 	duration("FlapEvery", &o.FlapEvery, 2*time.Second)
 	duration("Remember", &o.Remember, time.Hour)
 	duration("Lease", &o.Lease, 6*time.Second)
+	if o.MaxMeta >= maxBytes {
+		errs = append(errs, fmt.Errorf("presence: Options.MaxMeta = %d, want < %d", o.MaxMeta, maxBytes))
+	}
 	if o.MaxDelay < o.Tick {
 		errs = append(errs, fmt.Errorf("presence: Options.MaxDelay = %v, want >= Tick = %v", o.MaxDelay, o.Tick))
 	}

@@ -87,7 +87,7 @@ func (r *replicator) apply(tp *topic, e Event, now int64) {
 		r.remotePut(tp, e, now)
 	case Drop:
 		if by := r.known[e.Incarnation]; by != nil && by != r.self {
-			if m := t.find(tp.name, e.User); m != nil {
+			if m := t.lookup(tp.name, e.User); m != nil {
 				if x := m.entryBy(by); x != nil {
 					t.removeEntry(x)
 					t.decide(m, now)
@@ -95,7 +95,7 @@ func (r *replicator) apply(tp *topic, e Event, now int64) {
 			}
 		}
 	case Leave:
-		m := t.find(tp.name, e.User)
+		m := t.lookup(tp.name, e.User)
 		if m == nil {
 			return
 		}
@@ -104,7 +104,7 @@ func (r *replicator) apply(tp *topic, e Event, now int64) {
 			asker := x.by.name == e.Incarnation && x.by != r.self
 			if asker || x.at <= e.Seen {
 				if x.by == r.self {
-					m.joined = false
+					m.clear(joined)
 					tp.joined--
 				}
 				t.removeEntry(x)
@@ -119,10 +119,10 @@ func (r *replicator) apply(tp *topic, e Event, now int64) {
 func (r *replicator) remotePut(tp *topic, e Event, now int64) {
 	t := r.t
 	if e.Incarnation == r.self.name {
-		m := t.find(tp.name, e.User)
+		m := t.lookup(tp.name, e.User)
 		_, waits := tp.replica.out[e.User]
 		switch {
-		case m == nil || !m.joined:
+		case m == nil || !m.is(joined):
 			r.send(tp, e.User, Drop) // left meanwhile, or a ghost of ours
 		case m.entryBy(r.self).tag == e.Tag:
 			m.entryBy(r.self).at = e.Pos.Offset
@@ -165,7 +165,7 @@ func (r *replicator) replace(tp *topic, u Update, now int64) {
 			next := x.next
 			switch {
 			case x.by.name == "": // an orphan: its grace runs
-			case x.by != r.self && !named[entryKey{m.user.id, x.by.name}]:
+			case x.by != r.self && !named[entryKey{m.user.id(), x.by.name}]:
 				meta := x.meta
 				t.removeEntry(x)
 				if lost {
@@ -174,11 +174,11 @@ func (r *replicator) replace(tp *topic, u Update, now int64) {
 					}
 					t.setEntry(m, orphans, meta, 0)
 				}
-			case x.by == r.self && !named[entryKey{m.user.id, x.by.name}]:
+			case x.by == r.self && !named[entryKey{m.user.id(), x.by.name}]:
 				if lost || x.at == unsynced {
 					r.say(x)
 				} else { // another node made the user leave
-					m.joined = false
+					m.clear(joined)
 					tp.joined--
 					t.removeEntry(x)
 				}
@@ -201,7 +201,7 @@ func (tp *topic) everyone() []*member {
 		}
 	}
 	for _, c := range tp.changes {
-		if c.m.seq == 0 {
+		if !c.m.is(told) {
 			out = append(out, c.m)
 		}
 	}

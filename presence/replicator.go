@@ -101,7 +101,7 @@ func (r *replicator) put(m *member, meta []byte) {
 
 // say has an entry of this node told to the Store.
 func (r *replicator) say(e *entry) {
-	r.send(e.m.topic, e.m.user.id, Put)
+	r.send(r.t.topicOf(e.m), e.m.user.id(), Put)
 	e.at, e.tag = unsynced, r.gen
 }
 
@@ -110,7 +110,7 @@ func (r *replicator) say(e *entry) {
 // away is bounded by who was here then and who is here now. Nothing is
 // lost if that was wrong: the echo of a Put is answered with a Drop.
 func (r *replicator) drop(m *member, everywhere bool) {
-	tp, user := m.topic, m.user.id
+	tp, user := r.t.topicOf(m), m.user.id()
 	o, waits := tp.replica.out[user]
 	for e := m.entries; e != nil; {
 		next := e.next

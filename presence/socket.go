@@ -12,6 +12,8 @@ type socket struct {
 	beat int64 // the last heartbeat
 }
 
+func (s *socket) cost() int64 { return int64(socketCost + len(s.id) + len(s.meta)) }
+
 // A Socket is one connection of a user.
 type Socket struct {
 	ID   string
@@ -37,21 +39,15 @@ func (t *Tracker) ConnectTTL(user, socketID string, meta []byte, ttl time.Durati
 	}
 	meta = own(meta)
 	return t.change(t.connectCost(user, socketID, meta), func(now int64) error {
-		u := t.users[user]
-		if u != nil {
-			if i := u.find(socketID); i >= 0 {
-				s := &u.sockets[i]
-				t.bytes += int64(len(meta) - len(s.meta))
-				s.meta, s.ttl, s.beat = meta, int64(ttl), now
-				t.watchTTL(u)
-				return nil
-			}
+		u := t.users.find(user)
+		if u != nil && t.reconnect(u, socketID, meta, ttl, now) {
+			return nil
 		}
 		if t.sockets >= t.opts.MaxSockets {
 			t.stats.refused.Sockets++
 			return &LimitError{"sockets", t.opts.MaxSockets}
 		}
-		if u != nil && len(u.sockets) >= t.opts.MaxSocketsPerUser {
+		if u != nil && t.socketsOf(u) >= t.opts.MaxSocketsPerUser {
 			t.stats.refused.PerUser++
 			return &LimitError{"sockets of a user", t.opts.MaxSocketsPerUser}
 		}
@@ -60,12 +56,47 @@ func (t *Tracker) ConnectTTL(user, socketID string, meta []byte, ttl time.Durati
 			return err
 		}
 		t.arrive(u)
-		u.sockets = append(u.sockets, socket{id: socketID, meta: meta, ttl: int64(ttl), beat: now})
+		t.addSocket(u, socketID, meta, ttl, now)
 		t.sockets++
-		t.bytes += int64(socketCost + len(socketID) + len(meta))
-		t.watchTTL(u)
 		return nil
 	})
+}
+
+// reconnect replaces what a socket of u has, if u has it.
+func (t *Tracker) reconnect(u *user, id string, meta []byte, ttl time.Duration, now int64) bool {
+	if !t.removeSocket(u, id) {
+		return false
+	}
+	t.addSocket(u, id, meta, ttl, now)
+	return true
+}
+
+func (t *Tracker) addSocket(u *user, id string, meta []byte, ttl time.Duration, now int64) {
+	if u.plain.data == nil && len(meta) == 0 && ttl <= 0 {
+		u.plain.set(&u.plainSize, id)
+		t.bytes += int64(len(id))
+	} else {
+		x, s := t.extra(u), socket{id: id, meta: meta, ttl: int64(ttl), beat: now}
+		x.sockets = append(x.sockets, s)
+		t.bytes += s.cost()
+	}
+	t.watchTTL(u, now)
+}
+
+// removeSocket reports whether u had the socket.
+func (t *Tracker) removeSocket(u *user, id string) bool {
+	if u.isPlain(id) {
+		u.plain = bytesOf{}
+		t.bytes -= int64(len(id))
+		return true
+	}
+	x, i := t.find(u, id)
+	if i < 0 {
+		return false
+	}
+	t.bytes -= x.sockets[i].cost()
+	x.sockets = slices.Delete(x.sockets, i, i+1)
+	return true
 }
 
 // Heartbeat says that a socket made by ConnectTTL is still there. It returns
@@ -74,9 +105,12 @@ func (t *Tracker) Heartbeat(user, socket string) error {
 	now := t.now()
 	t.mu.Lock()
 	defer t.mu.Unlock()
-	if u := t.users[user]; u != nil {
-		if i := u.find(socket); i >= 0 {
-			u.sockets[i].beat = now // the wheel looks at it when the old deadline comes
+	if u := t.users.find(user); u != nil {
+		if u.isPlain(socket) {
+			return nil
+		}
+		if x, i := t.find(u, socket); i >= 0 {
+			x.sockets[i].beat = now // the wheel looks at it when the old deadline comes
 			return nil
 		}
 	}
@@ -91,17 +125,15 @@ func (t *Tracker) Heartbeat(user, socket string) error {
 func (t *Tracker) Disconnect(user, socket string, clean bool) bool {
 	known := false
 	_ = t.change(0, func(now int64) error {
-		u := t.users[user]
+		u := t.users.find(user)
 		if u == nil {
 			return nil
 		}
-		i := u.find(socket)
-		if i < 0 {
+		if !t.removeSocket(u, socket) {
 			return nil
 		}
+		t.sockets--
 		known = true
-		t.dropSocket(&u.sockets[i])
-		u.sockets = slices.Delete(u.sockets, i, i+1)
 		if clean {
 			t.settle(u, now)
 		} else {
@@ -116,14 +148,14 @@ func (t *Tracker) Disconnect(user, socket string, clean bool) bool {
 // joined here, and forgets that he was.
 func (t *Tracker) Remove(user string) {
 	_ = t.change(0, func(now int64) error {
-		u := t.users[user]
+		u := t.users.find(user)
 		if u == nil {
 			return nil
 		}
-		for i := range u.sockets {
-			t.dropSocket(&u.sockets[i])
+		for _, s := range t.list(u) {
+			t.removeSocket(u, s.id)
+			t.sockets--
 		}
-		u.sockets = slices.Delete(u.sockets, 0, len(u.sockets))
 		if u.present() {
 			t.depart(u, now)
 		}
@@ -138,63 +170,107 @@ func (t *Tracker) Remove(user string) {
 func (t *Tracker) Sockets(user string) []Socket {
 	t.mu.Lock()
 	defer t.mu.Unlock()
-	u := t.users[user]
+	u := t.users.find(user)
 	if u == nil {
 		return nil
 	}
-	out := make([]Socket, len(u.sockets))
-	for i, s := range u.sockets {
-		out[i] = Socket{s.id, s.meta}
+	var out []Socket
+	for _, s := range t.list(u) {
+		out = append(out, Socket{s.id, s.meta})
 	}
 	return out
 }
 
-func (u *user) find(socketID string) int {
-	for i := range u.sockets {
-		if u.sockets[i].id == socketID {
-			return i
-		}
-	}
-	return -1
+func (u *user) isPlain(socket string) bool {
+	return u.plain.data != nil && u.plain.string(u.plainSize) == socket
 }
 
-func (t *Tracker) dropSocket(s *socket) {
-	t.sockets--
-	t.bytes -= int64(socketCost + len(s.id) + len(s.meta))
+// find returns where a socket of u is that is not the plain one; i is -1 if
+// u does not have it.
+func (t *Tracker) find(u *user, socket string) (x *extra, i int) {
+	if u.more == 0 {
+		return nil, -1
+	}
+	x = t.extras.at(u.more)
+	for i := range x.sockets {
+		if x.sockets[i].id == socket {
+			return x, i
+		}
+	}
+	return x, -1
+}
+
+func (t *Tracker) socketsOf(u *user) int {
+	n := 0
+	if u.plain.data != nil {
+		n++
+	}
+	if u.more != 0 {
+		n += len(t.extras.at(u.more).sockets)
+	}
+	return n
+}
+
+// list returns all sockets of u.
+func (t *Tracker) list(u *user) []socket {
+	var all []socket
+	if u.plain.data != nil {
+		all = append(all, socket{id: u.plain.string(u.plainSize)})
+	}
+	if u.more != 0 {
+		all = append(all, t.extras.at(u.more).sockets...)
+	}
+	return all
 }
 
 // lost starts a grace for a socket that ended uncleanly.
 func (t *Tracker) lost(u *user, now int64) {
-	u.grace = now + int64(t.opts.Grace)
+	t.extra(u).grace = now + int64(t.opts.Grace)
 	t.settle(u, now)
 }
 
 // settle decides what u is after a socket has ended.
 func (t *Tracker) settle(u *user, now int64) {
+	grace := int64(0)
+	if u.more != 0 {
+		grace = t.extras.at(u.more).grace
+	}
 	switch {
-	case len(u.sockets) > 0:
-		t.watchTTL(u)
-	case now < u.grace:
+	case t.socketsOf(u) > 0:
+		t.watchTTL(u, now)
+	case now < grace:
 		u.state = away
-		t.away.set(u, u.grace)
+		t.away.set(t.extra(u), grace)
 	default:
 		t.depart(u, now)
 	}
 }
 
 // watchTTL sets the deadline of a user who is here to the first heartbeat
-// that can be missed.
-func (t *Tracker) watchTTL(u *user) {
+// that can be missed, or to the end of a grace, after which nothing speaks
+// for keeping the extra.
+func (t *Tracker) watchTTL(u *user, now int64) {
+	if u.more == 0 {
+		return
+	}
+	x := t.extras.at(u.more)
 	first := int64(0)
-	for i := range u.sockets {
-		if s := &u.sockets[i]; s.ttl > 0 && (first == 0 || s.beat+s.ttl < first) {
+	if x.grace > now {
+		first = x.grace
+	}
+	for i := range x.sockets {
+		if s := &x.sockets[i]; s.ttl > 0 && (first == 0 || s.beat+s.ttl < first) {
 			first = s.beat + s.ttl
 		}
 	}
-	if first == 0 {
-		t.away.cancel(u)
-	} else {
-		t.away.set(u, first)
+	switch {
+	case first != 0:
+		t.away.set(x, first)
+	case len(x.sockets) > 0:
+		t.away.cancel(x)
+	default:
+		t.away.cancel(x)
+		t.dropExtra(u)
 	}
 }
 

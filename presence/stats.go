@@ -55,7 +55,7 @@ func (t *Tracker) Stats() Stats {
 	defer t.mu.Unlock()
 	c := &t.stats
 	s := Stats{
-		Users: len(t.users), Here: t.here, Remembered: t.gone.n, Sockets: t.sockets,
+		Users: t.users.n, Here: t.here, Remembered: t.gone.n, Sockets: t.sockets,
 		Topics: len(t.topics), Members: t.members, Watchers: t.watches, Bytes: t.bytes,
 		Joins: c.Joins, Leaves: c.Leaves, Updates: c.Updates,
 		Silenced: c.Silenced, Saved: c.Saved, Expired: c.Expired, Damped: c.Damped,

@@ -175,7 +175,7 @@ func (r *replicator) collect() (ops []Op, sent []sentOp) {
 				sent = append(sent, sentOp{tp, o.gen})
 			}
 			op := Op{Kind: Drop, Topic: tp.name, User: user}
-			if m := t.find(tp.name, user); m != nil && m.joined {
+			if m := t.lookup(tp.name, user); m != nil && m.is(joined) {
 				e := m.entryBy(r.self)
 				e.sent = true
 				op.Kind, op.Meta, op.Tag = Put, e.meta, e.tag

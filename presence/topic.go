@@ -1,14 +1,20 @@
 package presence
 
-import "slices"
+import (
+	"slices"
+	"unsafe"
+)
 
 // topic is one queue, room or list of friends. What watchers were told last
 // is in order; what they have yet to be told is in changes.
 type topic struct {
 	link[*topic]
 	name    string
+	number  uint32 // in Tracker.numbers
+	base    uint32 // of order: what has gone from its front
 	version uint64
 	order   []place // as told, by join order; the dead in between are nil
+	whole   []place // what order is the end of
 	dead    int     // in order
 	lastSeq uint64
 	changes []change // not told yet
@@ -33,15 +39,38 @@ type place struct {
 // member is one user in one topic.
 type member struct {
 	user    *user
-	topic   *topic
-	next    *member // the user's next topic
-	meta    []byte  // as told
-	seq     uint64  // in the join order; 0: not told yet
-	rev     uint32  // counts the changes of meta
-	pending int32   // 1 + index in topic.changes; 0: everything was told
-	joined  bool    // by Join on this node, as opposed to another node
+	data    bytesOf // metadata, as told
 	entries *entry  // with a Store: who says that the user is a member
+	next    ref     // the user's next topic
+	topic   uint32  // topic.number
+	size    uint32  // of the metadata, with the flags in the highest bits
+	pos     uint32  // if told: topic.base + the index in topic.order
+	pending int32   // 1 + index in topic.changes; 0: everything was told
+	rev     uint32  // counts the changes of the metadata
 }
+
+const (
+	joined   uint32 = 1 << 31 // by Join on this node, as opposed to another node
+	told     uint32 = 1 << 30 // in topic.order
+	maxBytes        = 1 << 30 // of metadata
+)
+
+func (m *member) is(flag uint32) bool { return m.size&flag != 0 }
+
+func (m *member) set(flag uint32)   { m.size |= flag }
+func (m *member) clear(flag uint32) { m.size &^= flag }
+
+func (m *member) meta() []byte { return m.data.slice(m.size % maxBytes) }
+
+func (m *member) setMeta(meta []byte) {
+	m.data.data = unsafe.SliceData(meta)
+	m.size = m.size&(joined|told) | uint32(len(meta))
+}
+
+func (t *Tracker) topicOf(m *member) *topic { return t.numbers[m.topic] }
+
+// seq returns the place of m, a member as told, in the join order.
+func (tp *topic) seq(m *member) uint64 { return tp.order[m.pos-tp.base].seq }
 
 // live is the number of members as told.
 func (tp *topic) live() int { return len(tp.order) - tp.dead }
@@ -77,24 +106,47 @@ func (tp *topic) from(after uint64) int {
 
 func (tp *topic) admit(m *member) {
 	tp.lastSeq++
-	m.seq = tp.lastSeq
-	tp.order = append(tp.order, place{m.seq, m})
+	m.pos = tp.base + uint32(len(tp.order))
+	m.set(told)
+	if n := len(tp.order); n == cap(tp.order) {
+		tp.makeRoom(n)
+	}
+	tp.order = append(tp.order, place{tp.lastSeq, m})
+}
+
+// makeRoom moves the order into the space at its front that those left who
+// came first, or makes it larger if that is too little.
+func (tp *topic) makeRoom(n int) {
+	if cap(tp.whole) >= n+n/4+1 {
+		whole := tp.whole[:cap(tp.whole)]
+		copy(whole, tp.order)
+		clear(whole[n:])
+		tp.order = whole[:n]
+		return
+	}
+	tp.order = slices.Grow(tp.order, 1)
+	tp.whole = tp.order[:0]
 }
 
 func (tp *topic) dismiss(m *member) {
-	tp.order[tp.from(m.seq-1)].m = nil
+	tp.order[m.pos-tp.base].m = nil
 	tp.dead++
-	m.seq = 0
+	m.clear(told)
 	for len(tp.order) > 0 && tp.order[0].m == nil { // in a queue the first leave first
 		tp.order = tp.order[1:]
+		tp.base++
 		tp.dead--
 	}
 	if tp.dead > 32 && tp.dead > len(tp.order)/2 {
 		tp.order = slices.DeleteFunc(tp.order, func(p place) bool { return p.m == nil })
 		tp.dead = 0
+		for i, p := range tp.order {
+			p.m.pos = tp.base + uint32(i)
+		}
 	}
 	if cap(tp.order) > 1024 && len(tp.order) < cap(tp.order)/4 {
 		tp.order = slices.Clone(tp.order)
+		tp.whole = tp.order[:0]
 	}
 }
 
@@ -106,7 +158,13 @@ func (t *Tracker) addTopic(name string) (*topic, error) {
 		t.stats.refused.Topics++
 		return nil, &LimitError{"topics", t.opts.MaxTopics}
 	}
-	tp := &topic{name: name, flushed: never, counted: never}
+	tp := &topic{name: name, flushed: never, counted: never, number: uint32(len(t.numbers))}
+	if last := len(t.unused) - 1; last >= 0 {
+		tp.number, t.unused = t.unused[last], t.unused[:last]
+		t.numbers[tp.number] = tp
+	} else {
+		t.numbers = append(t.numbers, tp)
+	}
 	t.topics[name] = tp
 	t.bytes += int64(topicCost + len(name))
 	if t.rep != nil {
@@ -129,25 +187,29 @@ func (t *Tracker) dropTopic(tp *topic) {
 func (t *Tracker) deleteTopic(tp *topic) {
 	t.due.cancel(tp)
 	delete(t.topics, tp.name)
+	t.numbers[tp.number] = nil
+	t.unused = append(t.unused, tp.number)
 	t.bytes -= int64(topicCost + len(tp.name))
 }
 
 // addMember returns the record of u in tp, new if need be.
 func (t *Tracker) addMember(tp *topic, u *user) (*member, error) {
 	n := 0
-	for m := u.members; m != nil; m = m.next {
-		if m.topic == tp {
+	for r := u.members; r != 0; {
+		m := t.records.at(r)
+		if m.topic == tp.number {
 			return m, nil
 		}
+		r = m.next
 		n++
 	}
 	if n >= t.opts.MaxTopicsPerUser {
 		t.stats.refused.PerUser++
 		return nil, &LimitError{"topics of a user", t.opts.MaxTopicsPerUser}
 	}
-	m := t.pool.member()
-	m.user, m.topic, m.next = u, tp, u.members
-	u.members = m
+	r, m := t.records.add()
+	m.user, m.topic, m.next = u, tp.number, u.members
+	u.members = r
 	tp.members++
 	t.bytes += memberCost
 	return m, nil
@@ -155,20 +217,20 @@ func (t *Tracker) addMember(tp *topic, u *user) (*member, error) {
 
 // dropMember frees the record if it says nothing any more.
 func (t *Tracker) dropMember(m *member) {
-	if m.seq != 0 || m.pending != 0 || m.joined || m.entries != nil {
+	if m.is(told|joined) || m.pending != 0 || m.entries != nil {
 		return
 	}
-	u, tp := m.user, m.topic
-	for p := &u.members; ; p = &(*p).next {
-		if *p == m {
-			*p = m.next
-			break
-		}
+	u, tp := m.user, t.topicOf(m)
+	p := &u.members
+	for t.records.at(*p) != m {
+		p = &t.records.at(*p).next
 	}
+	r := *p
+	*p = m.next
 	tp.members--
 	t.bytes -= memberCost
-	t.keep(nil, m.meta)
-	t.pool.putMember(m)
+	t.keep(nil, m.meta())
+	t.records.remove(r)
 	t.dropUser(u)
 	t.dropTopic(tp)
 }

@@ -39,11 +39,11 @@ func TestFrom(t *testing.T) {
 
 // A wheel against a sorted set.
 func TestWheel(t *testing.T) {
-	var w wheel[*user]
-	due := make(map[*user]int64)
-	var all []*user
+	var w wheel[*extra]
+	due := make(map[*extra]int64)
+	var all []*extra
 	for range 200 {
-		all = append(all, &user{})
+		all = append(all, &extra{})
 	}
 	now := int64(0)
 	for range 20000 {

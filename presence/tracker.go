@@ -16,23 +16,27 @@ import (
 // with no lock held: one that blocks delays what others are told, never what
 // is true.
 type Tracker struct {
-	opts  Options
-	log   *slog.Logger
-	now   func() int64 // nanoseconds; monotonic, and meaningless on another node
-	poke  chan struct{}
-	quit  chan struct{}
-	tasks sync.WaitGroup
-	rep   *replicator // nil without a Store
+	opts     Options
+	log      *slog.Logger
+	now      func() int64 // nanoseconds; monotonic, and meaningless on another node
+	poke     chan struct{}
+	quit     chan struct{}
+	tasks    sync.WaitGroup
+	rep      *replicator // nil without a Store
+	fullDebt int64       // the largest debt of a budget of joins, in milliseconds
 
 	mu      sync.Mutex
 	closed  bool
-	users   map[string]*user
+	users   directory
+	extras  slab[extra]
+	records slab[member]
 	topics  map[string]*topic
-	away    wheel[*user]  // ends of graces and of heartbeats
+	numbers []*topic      // by topic.number
+	unused  []uint32      // numbers of no topic
+	away    wheel[*extra] // ends of graces and of heartbeats
 	due     wheel[*topic] // the next diffs
-	gone    list[*user]   // remembered, the longest gone first
-	pool    pool
-	version uint64 // of the latest diff of any topic
+	gone    list[*extra]  // remembered, the longest gone first
+	version uint64        // of the latest diff of any topic
 	sockets int
 	here    int // users with a socket or in their grace
 	members int // as told
@@ -62,8 +66,13 @@ func New(o Options) (*Tracker, error) {
 		asleep: math.MaxInt64,
 		poke:   make(chan struct{}, 1),
 		quit:   make(chan struct{}),
-		users:  make(map[string]*user),
+		users:  newDirectory(),
 		topics: make(map[string]*topic),
+	}
+	every := (int64(o.FlapEvery) + 1e6 - 1) / 1e6
+	t.fullDebt = maxDebt
+	if every < maxDebt/int64(o.FlapBurst) {
+		t.fullDebt = every * int64(o.FlapBurst)
 	}
 	at := t.now() / slotTime
 	t.away.at, t.due.at = at, at
@@ -97,8 +106,9 @@ func (t *Tracker) Shutdown(ctx context.Context) error {
 	t.mu.Lock()
 	bytes := t.bytes
 	t.bytes = 0
-	t.sockets, t.here, t.members, t.watches, t.gone = 0, 0, 0, 0, list[*user]{}
-	clear(t.users)
+	t.sockets, t.here, t.members, t.watches, t.gone = 0, 0, 0, 0, list[*extra]{}
+	t.users, t.extras, t.records = newDirectory(), slab[extra]{}, slab[member]{}
+	t.away, t.due = wheel[*extra]{}, wheel[*topic]{}
 	for _, tp := range t.topics {
 		for _, w := range tp.watch.all {
 			w.closed.Store(true)

@@ -8,18 +8,50 @@ import (
 // user is one person known to this node. With a socket, or in the grace after
 // the last one was lost, the user is here; otherwise the record remembers
 // when that ended, or stands for a user of another node.
+//
+// There is one for everybody and most have one plain socket, so it is small
+// and what few need is in extra.
 type user struct {
-	link[*user]
-	id      string
-	sockets []socket
-	members *member // the topics, linked by member.next
-	since   int64   // where gone: when that was
-	grace   int64   // until when a socket that was lost may come back
-	flaps   int64   // when the budget of joins is full again (GCRA)
-	state   state
+	name      bytesOf // the id
+	plain     bytesOf // the id of a socket that has neither metadata nor a TTL
+	members   ref     // the topics, linked by member.next
+	more      ref     // an extra
+	flaps     uint32  // when the budget of joins is full again, see spend
+	nameSize  uint8
+	plainSize uint8
+	state     state
 }
 
-func (u *user) node() *link[*user] { return &u.link }
+func (u *user) id() string { return u.name.string(u.nameSize) }
+
+// extra is what a user has who has more than one plain socket, or a deadline,
+// or has left.
+type extra struct {
+	link[*extra] // in the wheel, or in Tracker.gone
+	user         *user
+	since        int64 // where gone: when that was
+	grace        int64 // until when a socket that was lost may come back
+	sockets      []socket
+}
+
+func (x *extra) node() *link[*extra] { return &x.link }
+
+// extra returns what u has of that, new if need be.
+func (t *Tracker) extra(u *user) *extra {
+	if u.more != 0 {
+		return t.extras.at(u.more)
+	}
+	r, x := t.extras.add()
+	u.more, x.user = r, u
+	return x
+}
+
+func (t *Tracker) dropExtra(u *user) {
+	if u.more != 0 {
+		t.extras.remove(u.more)
+		u.more = 0
+	}
+}
 
 type state uint8
 
@@ -32,11 +64,13 @@ const (
 
 func (u *user) present() bool { return u.state == here || u.state == away }
 
-func (u *user) member(tp *topic) *member {
-	for m := u.members; m != nil; m = m.next {
-		if m.topic == tp {
+func (t *Tracker) member(u *user, tp *topic) *member {
+	for r := u.members; r != 0; {
+		m := t.records.at(r)
+		if m.topic == tp.number {
 			return m
 		}
+		r = m.next
 	}
 	return nil
 }
@@ -44,91 +78,94 @@ func (u *user) member(tp *topic) *member {
 // addUser returns the record of id, new if need be. A remembered user makes
 // room when there are too many.
 func (t *Tracker) addUser(id string) (*user, error) {
-	if u := t.users[id]; u != nil {
+	if u := t.users.find(id); u != nil {
 		return u, nil
 	}
-	for len(t.users) >= t.opts.MaxUsers && t.gone.n > 0 {
-		t.forget(t.gone.head)
+	for t.users.n >= t.opts.MaxUsers && t.gone.n > 0 {
+		t.forget(t.gone.head.user)
 	}
-	if len(t.users) >= t.opts.MaxUsers {
+	if t.users.n >= t.opts.MaxUsers {
 		t.stats.refused.Users++
 		return nil, &LimitError{"users", t.opts.MaxUsers}
 	}
-	u := t.pool.user()
-	u.id = id
-	t.users[id] = u
 	t.bytes += int64(userCost + len(id))
-	return u, nil
+	return t.users.add(id), nil
 }
 
 // arrive makes u one that is here.
 func (t *Tracker) arrive(u *user) {
 	switch u.state {
 	case gone:
-		t.gone.remove(u)
+		t.gone.remove(t.extra(u))
 		t.here++
 	case stranger:
 		t.here++
 	case away:
-		t.away.cancel(u)
+		t.away.cancel(t.extra(u))
 		t.stats.Saved++
 	}
-	u.state, u.grace = here, 0
+	u.state = here
+	if u.more != 0 {
+		t.extra(u).grace = 0
+	}
 }
 
 // depart makes u, who was here, one who has left: out of every topic that was
 // joined on this node.
 func (t *Tracker) depart(u *user, now int64) {
-	t.away.cancel(u)
+	x := t.extra(u)
+	t.away.cancel(x)
 	t.here--
-	u.state, u.since, u.grace = gone, now, 0
-	t.gone.pushBack(u)
-	for m := u.members; m != nil; {
-		next := m.next // m may be freed
-		if m.joined {
+	u.state, x.since, x.grace = gone, now, 0
+	t.gone.pushBack(x)
+	for r := u.members; r != 0; {
+		m := t.records.at(r)
+		r = m.next // m may be freed
+		if m.is(joined) {
 			t.quitTopic(m, now, false)
 		}
-		m = next
 	}
 }
 
 // forget ends the memory of a user who is gone.
 func (t *Tracker) forget(u *user) {
-	t.gone.remove(u)
+	t.gone.remove(t.extra(u))
+	t.dropExtra(u)
 	u.state = stranger
 	t.dropUser(u)
 }
 
 // dropUser frees the record if nothing speaks for keeping it.
 func (t *Tracker) dropUser(u *user) {
-	if u.state != stranger || u.members != nil {
+	if u.state != stranger || u.members != 0 {
 		return
 	}
-	delete(t.users, u.id)
-	t.bytes -= int64(userCost + len(u.id))
-	t.pool.putUser(u)
+	t.bytes -= int64(userCost + len(u.id()))
+	t.users.remove(u)
 }
 
-// expire handles a deadline of u: the end of the grace, or a socket that may
-// have missed its heartbeat.
-func (t *Tracker) expire(u *user, now int64) {
+// expire handles a deadline of a user: the end of the grace, or a socket that
+// may have missed its heartbeat.
+func (t *Tracker) expire(x *extra, now int64) {
+	u := x.user
 	switch u.state {
 	case away:
 		t.depart(u, now)
 	case here:
-		before := len(u.sockets)
-		u.sockets = slices.DeleteFunc(u.sockets, func(s socket) bool {
+		before := len(x.sockets)
+		x.sockets = slices.DeleteFunc(x.sockets, func(s socket) bool {
 			late := s.ttl > 0 && s.beat+s.ttl <= now
 			if late {
-				t.dropSocket(&s)
+				t.sockets--
+				t.bytes -= s.cost()
 				t.stats.Expired++
 			}
 			return late
 		})
-		if len(u.sockets) < before {
+		if len(x.sockets) < before {
 			t.lost(u, now)
 		} else {
-			t.watchTTL(u)
+			t.watchTTL(u, now)
 		}
 	}
 }
@@ -138,17 +175,19 @@ func (t *Tracker) expire(u *user, now int64) {
 func (t *Tracker) Online(user string) bool {
 	t.mu.Lock()
 	defer t.mu.Unlock()
-	u := t.users[user]
+	u := t.users.find(user)
 	if u == nil {
 		return false
 	}
 	if u.present() {
 		return true
 	}
-	for m := u.members; m != nil; m = m.next {
+	for r := u.members; r != 0; {
+		m := t.records.at(r)
 		if t.wanted(m) {
 			return true
 		}
+		r = m.next
 	}
 	return false
 }
@@ -159,11 +198,11 @@ func (t *Tracker) LastSeen(user string) (ago time.Duration, ok bool) {
 	now := t.now()
 	t.mu.Lock()
 	defer t.mu.Unlock()
-	u := t.users[user]
+	u := t.users.find(user)
 	if u == nil || u.state != gone {
 		return 0, false
 	}
-	return time.Duration(now - u.since), true
+	return time.Duration(now - t.extra(u).since), true
 }
 
 // Sweep forgets the users who left longer than Options.Remember ago, and lets
@@ -175,11 +214,11 @@ func (t *Tracker) Sweep() int {
 		more := false
 		err := t.change(0, func(now int64) error {
 			for range 1024 { // let others in between
-				u := t.gone.head
-				if u == nil || now-u.since < int64(t.opts.Remember) {
+				x := t.gone.head
+				if x == nil || now-x.since < int64(t.opts.Remember) {
 					return nil
 				}
-				t.forget(u)
+				t.forget(x.user)
 				n++
 			}
 			more = true

@@ -34,13 +34,13 @@ type lens struct {
 	watchers int
 }
 
-// covers reports whether m, a member as told, is within the view of l.
-func (l *lens) covers(m *member) bool {
-	if m.seq <= l.after || l.limit == 0 {
+// covers reports whether the place seq is within the view of l.
+func (l *lens) covers(seq uint64) bool {
+	if seq <= l.after || l.limit == 0 {
 		return false
 	}
 	n := len(l.view.entries)
-	return n < l.limit || m.seq <= l.view.entries[n-1].seq
+	return n < l.limit || seq <= l.view.entries[n-1].seq
 }
 
 // look returns the view of tp through a window, or old if that is the same.
@@ -48,7 +48,7 @@ func (tp *topic) look(k lensKey, exclude []*member, old *view) *view {
 	i := tp.from(k.after)
 	v := &view{entries: make([]shown, 0, min(k.limit, len(tp.order)-i))}
 	for ; i < len(tp.order); i++ {
-		m := tp.order[i].m
+		m, seq := tp.order[i].m, tp.order[i].seq
 		if m == nil {
 			continue
 		}
@@ -61,7 +61,7 @@ func (tp *topic) look(k lensKey, exclude []*member, old *view) *view {
 		if excludes(exclude, m) {
 			continue
 		}
-		v.entries = append(v.entries, shown{m, m.seq, m.rev})
+		v.entries = append(v.entries, shown{m, seq, m.rev})
 	}
 	if old.equal(v) {
 		return old
@@ -178,13 +178,13 @@ func (m *memo) makeDiff(tp *topic, from, to *view, count int) *Diff {
 	if len(m.added) > 0 {
 		d.Added = make([]Member, len(m.added))
 		for i, e := range m.added {
-			d.Added[i] = Member{e.m.user.id, e.m.meta}
+			d.Added[i] = Member{e.m.user.id(), e.m.meta()}
 		}
 	}
 	if len(m.removed) > 0 {
 		d.Removed = make([]string, len(m.removed))
 		for i, e := range m.removed {
-			d.Removed[i] = e.m.user.id
+			d.Removed[i] = e.m.user.id()
 		}
 	}
 	return d

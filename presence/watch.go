@@ -258,7 +258,7 @@ func (t *Tracker) List(topic string, o ListOptions) (*Snapshot, error) {
 	v := tp.look(lensKey{o.After, limit}, t.excluded(tp, o.Exclude), nil)
 	s := &Snapshot{Version: tp.version, Count: tp.live() - len(t.memo.exclude), Next: v.next}
 	for _, e := range v.entries {
-		s.Members = append(s.Members, Member{e.m.user.id, e.m.meta})
+		s.Members = append(s.Members, Member{e.m.user.id(), e.m.meta()})
 	}
 	return s, nil
 }
@@ -267,11 +267,11 @@ func (t *Tracker) List(topic string, o ListOptions) (*Snapshot, error) {
 func (t *Tracker) excluded(tp *topic, users []string) []*member {
 	list := t.memo.exclude[:0]
 	for _, id := range users {
-		u := t.users[id]
+		u := t.users.find(id)
 		if u == nil {
 			continue
 		}
-		if m := u.member(tp); m != nil && m.seq != 0 && !excludes(list, m) {
+		if m := t.member(u, tp); m != nil && m.is(told) && !excludes(list, m) {
 			list = append(list, m)
 		}
 	}
