@@ -92,6 +92,31 @@ func BenchmarkComeAndGo(b *testing.B) {
 	})
 }
 
+// A minute of a member's life as the two need it: he comes, he is kept alive,
+// he goes. Centrifuge's clients
+// add themselves again every 25 s (Config.ClientPresenceUpdateInterval), a
+// Tracker keeps a socket until it is told of its end.
+func BenchmarkMinute(b *testing.B) {
+	t, m, names := fill(b)
+	b.Run("plimsoll", func(b *testing.B) {
+		cpu(b, func(i int) {
+			u := names[i*7919%members]
+			t.Leave("queue", u)
+			_ = t.Join("queue", u, info)
+		})
+	})
+	b.Run("centrifuge", func(b *testing.B) {
+		cpu(b, func(i int) {
+			u := names[i*7919%members]
+			_ = m.RemovePresence("queue", u, u)
+			add(m, "queue", u, info)
+			for j := 1; j <= 2; j++ { // others have their turn in between
+				add(m, "queue", names[(i+j*members/3)*7919%members], info)
+			}
+		})
+	})
+}
+
 func BenchmarkCount(b *testing.B) {
 	t, m, _ := fill(b)
 	b.Run("plimsoll", func(b *testing.B) {
