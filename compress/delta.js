@@ -1,6 +1,6 @@
-// Follows a Go compress.Delta or compress.JSONDelta by its frames.
+// Follows a Go compress.Delta or JSONDelta by its frames.
 //   const d = new Delta()
-//   if (!d.apply(frame)) askForSnapshot() // missed one
+//   if (!d.apply(frame)) askForSnapshot()
 //   show(d.value, d.extra)
 const put = (o, k, value) => Object.defineProperty(o, k, { value, writable: true, enumerable: true, configurable: true })
 
@@ -42,7 +42,7 @@ const patch = (old, op) => {
 export class Delta {
   apply([kind, version, a, b, extra]) {
     const whole = kind == 'S' || (kind == 'J' && a.map && !a[1])
-    if (!whole && version !== this.version + 1) return false
+    if (!whole && version !== (version && this.version + 1)) return false
     if (kind == 'J') this.value = patch(this.value, a)
     else if (whole) this.value = b.map((r) => row(a, r), (this.cols = a))
     else {

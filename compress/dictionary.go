@@ -67,7 +67,7 @@ func (rw *response) offerDictionary(offer string) {
 
 // prepareDictionary keeps the body for the client's next request.
 func (rw *response) prepareDictionary(body []byte) {
-	if rw.dict.offer == "" || rw.code != http.StatusOK {
+	if rw.dict.offer == "" || rw.code != http.StatusOK || rw.want == gzipCoding { // that client knows no better one
 		rw.dict.clear()
 		return
 	}

@@ -16,8 +16,9 @@
 //     answer (RFC 9842), [Compressor.Static] and [Compressor.NewBody] serve
 //     what is encoded once for many, [Compressor.Requests] decodes bodies;
 //   - [Delta] and [JSONDelta] send only what changed in a state, to browsers
-//     with [DeltaJS] and to Go with [Replica]; [Projection] sends single
-//     structs without their field names;
+//     with [DeltaJS] and to Go with [Replica], [DeltaStates] to viewers who see
+//     different windows of one list; [Projection] sends single structs without
+//     their field names;
 //   - [Batcher] and [Deduplicator] send fewer messages;
 //   - [Frame] deflates a WebSocket message once for all receivers,
 //     [Compressor.Takeover] gives connections a memory of what was sent.

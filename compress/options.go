@@ -3,6 +3,7 @@ package compress
 import (
 	"errors"
 	"fmt"
+	"net/http"
 	"slices"
 	"sync"
 )
@@ -70,6 +71,10 @@ type Options struct {
 	// requests with encoded bodies get a 503. Default 64.
 	MaxDecoders int
 
+	// Refuse, if set, answers a request whose encoded body Requests does not
+	// take: 400, 413, 415 or 503, whose headers are set. Default: plain text.
+	Refuse func(w http.ResponseWriter, r *http.Request, status int, message string)
+
 	// Account, if set, is asked before memory is used for bodies and
 	// encoders. Nil means that only the bounds above apply.
 	Account Account
@@ -122,6 +127,11 @@ func (o Options) withDefaults() (Options, error) {
 	}
 	if o.Compressible == nil {
 		o.Compressible = CompressibleType
+	}
+	if o.Refuse == nil {
+		o.Refuse = func(w http.ResponseWriter, _ *http.Request, status int, message string) {
+			http.Error(w, message, status)
+		}
 	}
 	return o, errors.Join(errs...)
 }

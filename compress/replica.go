@@ -60,7 +60,7 @@ func (r *Replica) Apply(frame []byte) (err error) {
 	case kind == "J" && len(parts) == 3 && isArray(parts[2], 1):
 		next.Value, next.ready = parts[2].([]any)[0], 'J'
 	case kind == "D" && (len(parts) == 4 || len(parts) == 5), kind == "J" && len(parts) == 3:
-		if r.ready != kind[0] || uint64(version) != r.Version+1 {
+		if r.ready != kind[0] || version != 0 && uint64(version) != r.Version+1 {
 			return ErrGap
 		}
 		if kind == "D" {

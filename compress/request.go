@@ -48,7 +48,7 @@ func (c *Compressor) Requests(next http.Handler) http.Handler {
 		if !ok {
 			c.count.refused415.Add(1)
 			w.Header().Set("Accept-Encoding", "gzip, br, zstd")
-			http.Error(w, "unsupported content coding", http.StatusUnsupportedMediaType)
+			c.opts.Refuse(w, r, http.StatusUnsupportedMediaType, "unsupported content coding")
 			return
 		}
 		if len(names) == 0 {
@@ -58,13 +58,13 @@ func (c *Compressor) Requests(next http.Handler) http.Handler {
 		if !c.decoders.acquire() {
 			c.count.refused503.Add(1)
 			w.Header().Set("Retry-After", "1")
-			http.Error(w, "too many encoded bodies at once", http.StatusServiceUnavailable)
+			c.opts.Refuse(w, r, http.StatusServiceUnavailable, "too many encoded bodies at once")
 			return
 		}
 		body := &decodedBody{c: c, raw: r.Body, names: names}
 		defer body.release()
 		if err := body.open(); err != nil {
-			c.refuse(w, err)
+			c.refuse(w, r, err)
 			return
 		}
 		c.count.requests.Add(1)
@@ -77,12 +77,12 @@ func (c *Compressor) Requests(next http.Handler) http.Handler {
 		watch := &answered{ResponseWriter: w}
 		next.ServeHTTP(watch, &decoded)
 		if body.failed != nil && !watch.done {
-			c.refuse(w, body.failed)
+			c.refuse(w, r, body.failed)
 		}
 	})
 }
 
-func (c *Compressor) refuse(w http.ResponseWriter, err *BodyError) {
+func (c *Compressor) refuse(w http.ResponseWriter, r *http.Request, err *BodyError) {
 	switch err.Status {
 	case http.StatusRequestEntityTooLarge:
 		c.count.refused413.Add(1)
@@ -92,7 +92,7 @@ func (c *Compressor) refuse(w http.ResponseWriter, err *BodyError) {
 	default:
 		c.count.refused400.Add(1)
 	}
-	http.Error(w, err.Error(), err.Status)
+	c.opts.Refuse(w, r, err.Status, err.Error())
 }
 
 // maxStacked is how many codings may lie on top of each other.

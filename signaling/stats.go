@@ -17,6 +17,7 @@ type Stats struct {
 	MessagesOut int64         `json:"messagesOut"` // written, each receiver counted
 	BytesIn     int64         `json:"bytesIn"`     // read from sockets
 	BytesOut    int64         `json:"bytesOut"`    // written to sockets
+	PlainOut    int64         `json:"plainOut"`    // what the messages among them take uncompressed
 	Writes      int64         `json:"writes"`      // batches written: MessagesOut / Writes were joined
 	Opened      int64         `json:"opened"`      // sessions begun
 	Away        int64         `json:"away"`        // times a socket was lost and the session waited
@@ -37,13 +38,13 @@ type Stats struct {
 }
 
 type counters struct {
-	messagesIn, messagesOut, bytesIn, bytesOut, writes        atomic.Int64
-	opened, away, resumed, notResumed, rtt                    atomic.Int64
-	busErrors, busGaps                                        atomic.Int64
-	closedSlow, panics, shed                                  atomic.Int64
-	droppedFull, droppedLatest, droppedBudget, droppedReclaim atomic.Int64
-	refusedFull, refusedOrigin, refusedBad, refusedClosed     atomic.Int64
-	sockets, parked                                           atomic.Int64
+	messagesIn, messagesOut, bytesIn, bytesOut, plainOut, writes atomic.Int64
+	opened, away, resumed, notResumed, rtt                       atomic.Int64
+	busErrors, busGaps                                           atomic.Int64
+	closedSlow, panics, shed                                     atomic.Int64
+	droppedFull, droppedLatest, droppedBudget, droppedReclaim    atomic.Int64
+	refusedFull, refusedOrigin, refusedBad, refusedClosed        atomic.Int64
+	sockets, parked                                              atomic.Int64
 }
 
 // Stats returns the hub's figures.
@@ -52,7 +53,7 @@ func (h *Hub) Stats() Stats {
 	s := Stats{
 		Sockets: int(c.sockets.Load()), Parked: int(c.parked.Load()), QueueBytes: h.budget.used.Load(),
 		MessagesIn: c.messagesIn.Load(), MessagesOut: c.messagesOut.Load(),
-		BytesIn: c.bytesIn.Load(), BytesOut: c.bytesOut.Load(), Writes: c.writes.Load(),
+		BytesIn: c.bytesIn.Load(), BytesOut: c.bytesOut.Load(), PlainOut: c.plainOut.Load(), Writes: c.writes.Load(),
 		Opened: c.opened.Load(), Away: c.away.Load(), Resumed: c.resumed.Load(), NotResumed: c.notResumed.Load(),
 		RTT: time.Duration(c.rtt.Load()), Panics: c.panics.Load(), Shed: c.shed.Load(),
 		BusErrors: c.busErrors.Load(), BusGaps: c.busGaps.Load(),

@@ -236,6 +236,7 @@ func (s *socket) messagesLocked(w *writer) []byte {
 		return nil
 	}
 	p.out.take(n)
+	p.hub.stats.plainOut.Add(int64(size))
 	wait = wait[:n]
 	if n == 1 {
 		return s.wireOf(wait[0])

@@ -86,7 +86,7 @@ func newApp(ctx context.Context, cfg config, log *slog.Logger) (_ *app, err erro
 	if a.conns, err = connmgr.New(a.shared.connections(plan.connections(a.memory, log))); err != nil {
 		return nil, err
 	}
-	if a.sockets, err = web.NewSockets(plan.sockets(a.memory, log), a.conns, log); err != nil {
+	if a.sockets, err = web.NewSockets(plan.sockets(a.memory, log), cfg.savings.web(), plan.windows(a.memory), a.conns, log); err != nil {
 		return nil, err
 	}
 	a.platform, err = dating.New(dating.Options{

@@ -35,6 +35,7 @@ type config struct {
 	drain          time.Duration
 	logLevel       slog.Level
 	bots           int
+	savings        savings
 
 	// rules are no flags: tests shorten them, nobody else should.
 	rules dating.Rules
@@ -66,6 +67,7 @@ var knobs = []knob{
 	{"allowed-origins", "other origins whose pages may connect, like https://app.example.com", list(func(c *config) *[]string { return &c.allowedOrigins }), ""},
 	{"drain", "how long a stopping server spreads its goodbyes over", duration(func(c *config) *time.Duration { return &c.drain }), "3s"},
 	{"log-level", "debug, info, warn or error", level(func(c *config) *slog.Level { return &c.logLevel }), "info"},
+	{"savings", "ways to send less: all, none, or some of http,socket,payload,delta,batch", saved(func(c *config) *savings { return &c.savings }), "all"},
 	{"bots", "simulated people that take part", number(func(c *config) *int { return &c.bots }), "0"},
 }
 

@@ -23,12 +23,16 @@ type figures struct {
 	Presence    presence.Stats
 	Platform    dating.Stats
 	Compress    compress.Stats
+	Queue       web.QueueStats
+	Savings     savingsFigures
 }
 
 func (a *app) figures() any {
+	sockets, queue, encoded := a.sockets.Hub().Stats(), a.sockets.Queue(), a.compress.Stats()
 	return figures{
-		Ready: len(a.notReady()) == 0, Memory: a.memory.Stats(), Connections: a.conns.Stats(), Sockets: a.sockets.Hub().Stats(),
-		Presence: a.presence.Stats(), Platform: a.platform.Stats(), Compress: a.compress.Stats(),
+		Ready: len(a.notReady()) == 0, Memory: a.memory.Stats(), Connections: a.conns.Stats(), Sockets: sockets,
+		Presence: a.presence.Stats(), Platform: a.platform.Stats(), Compress: encoded, Queue: queue,
+		Savings: a.savingsFigures(encoded, sockets, queue),
 	}
 }
 
@@ -45,7 +49,7 @@ func (a *app) notReady() []string {
 // parts is what the HTTP side is made of.
 func (a *app) parts(p plan) web.Parts {
 	return web.Parts{
-		Platform: a.platform, Sockets: a.sockets, Conns: a.conns, Compress: a.compress,
+		Platform: a.platform, Sockets: a.sockets, Conns: a.conns, Compress: a.compress, Savings: a.cfg.savings.web(),
 		Requests: a.memory.Account("requests"), Uploads: a.memory.Account("uploads"), UploadsMax: p.share(uploadsShare), Admit: a.memory.Admit,
 		Health: a.figures, Metrics: a.metrics, Live: a.live, Ready: a.notReady, Log: a.log,
 		Origins: a.cfg.allowedOrigins, Proxies: a.cfg.trustedProxies, AdminToken: a.cfg.adminToken,

@@ -8,6 +8,7 @@ import (
 
 	"github.com/plimsoll-go/plimsoll/compress"
 	"github.com/plimsoll-go/plimsoll/connmgr"
+	"github.com/plimsoll-go/plimsoll/examples/speeddating/web"
 	"github.com/plimsoll-go/plimsoll/memmgr"
 	"github.com/plimsoll-go/plimsoll/presence"
 	"github.com/plimsoll-go/plimsoll/signaling"
@@ -105,11 +106,15 @@ func (p plan) connections(m *memmgr.Manager, log *slog.Logger) connmgr.Options {
 func (p plan) peers() int { return 2*p.conns + 64 }
 
 func (p plan) sockets(m *memmgr.Manager, log *slog.Logger) signaling.Options {
+	flush := time.Duration(0)
+	if !p.cfg.savings.batch {
+		flush = -1
+	}
 	return signaling.Options{
 		Origins: p.cfg.allowedOrigins, MaxPeers: p.peers(), MaxRooms: p.peers(),
 		QueueBytes: 32 << 10, ResumeBytes: 32 << 10, TotalQueueBytes: min(p.share(30), 512<<20),
 		SendBuffer: kernelBuffer, ReceiveBuffer: kernelBuffer,
-		Compress: true, Account: m.Account("queues"), Logger: log,
+		Compress: p.cfg.savings.socket, CompressPrivate: 1 << 10, FlushEvery: flush, Account: m.Account("queues"), Logger: log,
 	}
 }
 
@@ -121,9 +126,15 @@ func (p plan) presence(m *memmgr.Manager, log *slog.Logger) presence.Options {
 	}
 }
 
+// windows bounds what is kept of the queue's windows: 15 KB each, and most
+// people see the same.
+func (p plan) windows(m *memmgr.Manager) compress.DeltaOptions {
+	return compress.DeltaOptions{MaxBytes: int(min(p.share(5), 32<<20)), Account: m.Account("presence")}
+}
+
 func (p plan) compress(m *memmgr.Manager) compress.Options {
 	return compress.Options{
 		MaxEncoders: runtime.GOMAXPROCS(0), MaxBufferedBytes: min(p.share(15), 256<<20), DictionaryBytes: min(p.share(2), 16<<20),
-		Account: m.Account("encoders"),
+		Refuse: web.RefuseBody, Account: m.Account("encoders"),
 	}
 }

@@ -371,11 +371,12 @@ func (r *runner) newHTTP(conns, i int) *http.Client {
 
 func (r *runner) websocket(i int) *websocket.Dialer {
 	return &websocket.Dialer{
-		NetDialContext:   r.dialer(i, &r.traffic.ws),
-		HandshakeTimeout: r.opt.Patience,
-		ReadBufferSize:   1024,
-		WriteBufferSize:  1024,
-		WriteBufferPool:  &r.writers,
+		NetDialContext:    r.dialer(i, &r.traffic.ws),
+		EnableCompression: true,
+		HandshakeTimeout:  r.opt.Patience,
+		ReadBufferSize:    1024,
+		WriteBufferSize:   1024,
+		WriteBufferPool:   &r.writers,
 	}
 }
 

@@ -13,6 +13,7 @@ import (
 	"sync/atomic"
 	"time"
 
+	"github.com/plimsoll-go/plimsoll/compress"
 	"github.com/plimsoll-go/plimsoll/signaling/sigclient"
 )
 
@@ -26,6 +27,8 @@ type person struct {
 	http  *http.Client
 	call  atomic.Pointer[call]
 	gone  atomic.Bool
+
+	window compress.Replica // of the queue; used by the socket's goroutine
 
 	mu     sync.Mutex
 	client *sigclient.Client // nil before it connected
@@ -190,8 +193,11 @@ func (p *person) comeBack(c *call) {
 func (p *person) take(m sigclient.Message) {
 	p.r.figures.messages.Add(1)
 	switch m.Type {
-	case "queue:snapshot", "queue:update":
+	case "queue:snapshot", "queue:update", "queue:delta", "queue:marks":
 		p.r.figures.presence.Add(1)
+		if m.Type == "queue:delta" {
+			p.follow(m.Data)
+		}
 		return
 	case "metrics:update", "ok":
 		return
@@ -208,6 +214,26 @@ func (p *person) take(m sigclient.Message) {
 	}
 	if c := p.call.Load(); c != nil {
 		c.take(p, m)
+	}
+}
+
+// follow checks that a frame fits what came before it, and that nobody is in
+// the window twice.
+func (p *person) follow(frame []byte) {
+	if err := p.window.Apply(frame); err != nil {
+		p.r.figures.fail("queue:delta", err)
+		return
+	}
+	rows, _ := p.window.Value.([]any)
+	seen := make(map[any]bool, len(rows))
+	for _, row := range rows {
+		card, _ := row.(map[string]any)
+		id := card["userId"]
+		if id == nil || seen[id] {
+			p.r.figures.count("queue:delta: twice in the window")
+			return
+		}
+		seen[id] = true
 	}
 }
 
@@ -250,7 +276,7 @@ func (p *person) send(kind string, data any) {
 }
 
 func (p *person) join(ctx context.Context) bool {
-	if err := p.request(ctx, "queue:join", nil, nil); err != nil {
+	if err := p.request(ctx, "queue:join", map[string]bool{"delta": true}, nil); err != nil {
 		if !p.gone.Load() {
 			p.r.figures.fail("queue:join", err)
 		}

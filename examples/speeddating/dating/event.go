@@ -2,6 +2,7 @@ package dating
 
 import (
 	"encoding/json"
+	"slices"
 	"sync"
 	"time"
 )
@@ -15,7 +16,12 @@ type Event struct {
 	Kind   string
 	Data   any
 
-	// Shared is set when the very same Data goes to many sockets at once:
+	// Plain is Data without what is marked for this viewer alone, for who sends
+	// the two apart. It is Data itself when nothing is marked, and set for the
+	// queue only.
+	Plain any
+
+	// Shared is set when the very same Plain goes to many sockets at once:
 	// encode it once and keep the frame there.
 	Shared *Shared
 }
@@ -59,13 +65,16 @@ const (
 
 // Card is what others see of a person.
 type Card struct {
-	UserID        UserID     `json:"userId"`
+	UserID        UserID     `json:"userId" delta:"key"`
 	Name          string     `json:"name"`
 	Gender        string     `json:"gender"`
-	SelfieURL     string     `json:"selfieUrl"`               // empty: no picture
-	CooldownUntil *time.Time `json:"cooldownUntil,omitempty"` // for this viewer
-	IntroducedBy  string     `json:"introducedBy,omitempty"`  // name of who brought these two together
+	SelfieURL     string     `json:"selfieUrl" delta:"prefix=/media/"`  // empty: no picture
+	CooldownUntil *time.Time `json:"cooldownUntil,omitempty" delta:"-"` // for this viewer
+	IntroducedBy  string     `json:"introducedBy,omitempty" delta:"-"`  // name of who brought these two together
 }
+
+// Marked reports whether there is something on the card for its viewer alone.
+func (c *Card) Marked() bool { return c.CooldownUntil != nil || c.IntroducedBy != "" }
 
 // Window is a viewer's part of the queue.
 type Window struct {
@@ -84,6 +93,24 @@ type QueueUpdate struct {
 	Removed []UserID `json:"removed"`
 	Total   int      `json:"total"`
 	Cursor  string   `json:"cursor,omitempty"` // of the next window, as it is now; empty at the end
+}
+
+// Apply gives the cards of a window after u. It copies.
+func (u *QueueUpdate) Apply(cards []Card) []Card {
+	out := make([]Card, 0, len(cards)+len(u.Added))
+	for _, c := range cards {
+		if !slices.Contains(u.Removed, c.UserID) {
+			out = append(out, c)
+		}
+	}
+	for _, c := range u.Added {
+		if i := slices.IndexFunc(out, func(o Card) bool { return o.UserID == c.UserID }); i >= 0 {
+			out[i] = c
+		} else {
+			out = append(out, c)
+		}
+	}
+	return out
 }
 
 // CallNotify tells a callee of an invite.

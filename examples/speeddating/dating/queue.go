@@ -151,12 +151,20 @@ func (w *watch) deliver(d *presence.Diff) {
 	now := time.Now()
 	switch data := e.Data.(type) {
 	case *Window:
-		if own, marked := w.own(data.Cards, now); marked {
-			e.Data, e.Shared = &Window{Cards: own, Total: data.Total, Cursor: data.Cursor}, nil
+		plain, own := w.own(data.Cards, now, &e)
+		if plain != nil {
+			e.Plain = &Window{Cards: plain, Total: data.Total, Cursor: data.Cursor}
+		}
+		if e.Data = e.Plain; own != nil {
+			e.Data = &Window{Cards: own, Total: data.Total, Cursor: data.Cursor}
 		}
 	case *QueueUpdate:
-		if own, marked := w.own(data.Added, now); marked {
-			e.Data, e.Shared = &QueueUpdate{Added: own, Removed: data.Removed, Total: data.Total, Cursor: data.Cursor}, nil
+		plain, own := w.own(data.Added, now, &e)
+		if plain != nil {
+			e.Plain = &QueueUpdate{Added: plain, Removed: data.Removed, Total: data.Total, Cursor: data.Cursor}
+		}
+		if e.Data = e.Plain; own != nil {
+			e.Data = &QueueUpdate{Added: own, Removed: data.Removed, Total: data.Total, Cursor: data.Cursor}
 		}
 	}
 	e.To, e.Socket = w.to, w.id
@@ -164,24 +172,29 @@ func (w *watch) deliver(d *presence.Diff) {
 	w.p.deliver(e)
 }
 
-// own gives the cards as this viewer sees them, and whether they differ from
-// what others see.
-func (w *watch) own(cards []Card, now time.Time) ([]Card, bool) {
-	seen := w.rel.view(cards, now)
-	same := len(seen) == len(cards) && (len(cards) == 0 || &seen[0] == &cards[0])
-	return seen, !same
+// own gives the cards that are offered to this viewer, if they are not those
+// that others see, and with what is marked for this viewer, if anything is.
+func (w *watch) own(cards []Card, now time.Time, e *Event) (plain, own []Card) {
+	offered := w.rel.offered(cards)
+	if len(offered) != len(cards) {
+		plain, e.Shared = offered, nil
+	}
+	if seen := w.rel.marked(offered, now); len(seen) > 0 && &seen[0] != &offered[0] {
+		own = seen
+	}
+	return plain, own
 }
 
 func queueEvent(d *presence.Diff) Event {
 	if d.Resync {
-		return Event{Kind: QueueSnapshotKind, Shared: new(Shared),
-			Data: &Window{Cards: cardsOf(d.Added), Total: d.Count, Cursor: cursorOf(d.Next)}}
+		all := &Window{Cards: cardsOf(d.Added), Total: d.Count, Cursor: cursorOf(d.Next)}
+		return Event{Kind: QueueSnapshotKind, Data: all, Plain: all, Shared: new(Shared)}
 	}
 	u := &QueueUpdate{Added: cardsOf(d.Added), Removed: make([]UserID, 0, len(d.Removed)), Total: d.Count, Cursor: cursorOf(d.Next)}
 	for _, id := range d.Removed {
 		u.Removed = append(u.Removed, UserID(id))
 	}
-	return Event{Kind: QueueUpdateKind, Shared: new(Shared), Data: u}
+	return Event{Kind: QueueUpdateKind, Data: u, Plain: u, Shared: new(Shared)}
 }
 
 // QueueWindow gives a window once. It costs no statement when warm. Invalid: the cursor.
@@ -202,7 +215,7 @@ func (p *Platform) QueueWindow(ctx context.Context, id UserID, cursor string) (*
 	version := rel.version
 	rel.mu.RUnlock()
 	return &Window{
-		Cards: rel.view(cardsOf(list.Members), time.Now()), Total: list.Count, Cursor: cursorOf(list.Next),
+		Cards: rel.marked(rel.offered(cardsOf(list.Members)), time.Now()), Total: list.Count, Cursor: cursorOf(list.Next),
 		Version: p.incarnation + "-" + strconv.FormatUint(list.Version, 36) + "-" + strconv.FormatUint(version, 36) + "-" + string(id),
 	}, nil
 }

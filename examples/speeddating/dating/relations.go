@@ -157,13 +157,23 @@ func (r *relations) pruneLocked(now time.Time) {
 	}
 }
 
-// view gives the cards as this viewer sees them. It copies only if one differs.
-func (r *relations) view(cards []Card, now time.Time) []Card {
+// offered leaves those out of cards whom this viewer has reported and a
+// watcher does not leave out. It copies only if there are any.
+func (r *relations) offered(cards []Card) []Card {
 	r.mu.RLock()
 	defer r.mu.RUnlock()
-	if len(r.reported) >= hiddenMax { // more than a watcher leaves out
-		cards = slices.DeleteFunc(slices.Clone(cards), func(c Card) bool { return slices.Contains(r.reported, c.UserID) })
+	reported := func(c Card) bool { return slices.Contains(r.reported, c.UserID) }
+	if len(r.reported) < hiddenMax || !slices.ContainsFunc(cards, reported) {
+		return cards
 	}
+	return slices.DeleteFunc(slices.Clone(cards), reported)
+}
+
+// marked gives the cards with what is on them for this viewer. It copies only
+// if one differs.
+func (r *relations) marked(cards []Card, now time.Time) []Card {
+	r.mu.RLock()
+	defer r.mu.RUnlock()
 	if len(r.cooldowns) == 0 && len(r.introduced) == 0 {
 		return cards
 	}

@@ -176,13 +176,25 @@ func (s *Server) queue(w http.ResponseWriter, r *http.Request, who dating.Sessio
 	}
 	etag := `"` + window.Version + `"`
 	w.Header().Set("ETag", etag)
-	w.Header().Set("Cache-Control", "private, no-cache")
+	w.Header().Set("Cache-Control", queueCaching(r))
 	if window.Version != "" && matches(r.Header.Get("If-None-Match"), etag) {
 		w.WriteHeader(http.StatusNotModified)
 		return nil
 	}
 	writeJSON(w, http.StatusOK, window)
 	return nil
+}
+
+// queueCaching says how long the list may serve. RFC 9842 lets a browser use
+// only what is fresh as a dictionary, so one that asks anew each time by
+// itself, as fetch with cache "no-cache" does, may call it fresh for a while.
+func queueCaching(r *http.Request) string {
+	for asked := range strings.SplitSeq(r.Header.Get("Cache-Control"), ",") {
+		if asked = strings.TrimSpace(asked); asked == "max-age=0" || asked == "no-cache" {
+			return "private, max-age=60"
+		}
+	}
+	return "private, no-cache"
 }
 
 // matches is RFC 9110's weak comparison of If-None-Match with one entity tag.

@@ -11,6 +11,9 @@ import (
 // The messages of a client: what their data holds. The server's messages are
 // package dating's events, and the relayed ones are package signaling's.
 type (
+	joinMessage struct {
+		Delta bool `json:"delta"` // speaks queue:delta
+	}
 	cursorMessage struct {
 		Cursor string `json:"cursor"`
 	}
@@ -44,6 +47,15 @@ func (s *Sockets) handle(ctx context.Context, p *signaling.Peer, m signaling.Mes
 	user, socket := dating.UserID(p.User()), p.ID()
 	switch m.Type {
 	case "queue:join":
+		if len(m.Data) > 0 {
+			in, err := read[joinMessage](m)
+			if err != nil {
+				return nil, err
+			}
+			if in.Delta {
+				s.windows.ask(socket)
+			}
+		}
 		return nil, s.platform.JoinQueue(ctx, user, socket)
 	case "queue:leave":
 		return nil, s.platform.LeaveQueue(ctx, user, socket)

@@ -5,6 +5,8 @@ import (
 	"net/http"
 	"runtime/debug"
 	"time"
+
+	"github.com/plimsoll-go/plimsoll/examples/speeddating/dating"
 )
 
 // recoverer turns a panic into a 500 and a log line, so that one request can
@@ -47,4 +49,39 @@ func secured(next http.Handler) http.Handler {
 		h.Set("Permissions-Policy", "camera=(self), microphone=(self), geolocation=()")
 		next.ServeHTTP(w, r)
 	})
+}
+
+// encoded has bodies decoded and answers encoded, those of GET /room/queue as
+// what changed since the client's last one, where it speaks RFC 9842.
+func encoded(p Parts, next http.Handler) http.Handler {
+	next = p.Compress.Requests(next)
+	answers, lists := p.Compress.Handler(next), p.Compress.Dictionary("/room/queue*", next)
+	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		switch {
+		case !p.Savings.HTTP:
+			r.Header.Del("Accept-Encoding") // also for what is encoded already, such as the page
+			next.ServeHTTP(w, r)
+		case r.URL.Path == "/room/queue":
+			lists.ServeHTTP(w, r)
+		default:
+			answers.ServeHTTP(w, r)
+		}
+	})
+}
+
+// RefuseBody answers a request whose encoded body is not taken, in the shape
+// of every other refusal.
+func RefuseBody(w http.ResponseWriter, _ *http.Request, status int, message string) {
+	code := dating.Code("invalid")
+	switch status {
+	case http.StatusRequestEntityTooLarge:
+		code = tooLargeCode
+	case http.StatusUnsupportedMediaType:
+		code = "unsupported_type"
+	case http.StatusServiceUnavailable:
+		code = dating.Overloaded
+	}
+	writeJSON(w, status, struct {
+		Error wireError `json:"error"`
+	}{wireError{code, message}})
 }

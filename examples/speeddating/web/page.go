@@ -16,13 +16,14 @@ import (
 )
 
 // page gives the routes of the embedded pages: index.html at / with the rest
-// and the SDK's socket client below /assets/, and what is for admins below
-// /admin/. Each file is encoded once for each coding, whoever asks.
+// and the SDK's socket client and delta decoder below /assets/, and what is
+// for admins below /admin/. Each file is encoded once for each coding, whoever
+// asks.
 func (s *Server) page() (map[string]handler, error) {
-	routes := map[string]handler{}
 	client, err := s.Compress.NewBody(javaScript, []byte(signaling.ClientJS))
-	routes["GET /assets/plimsoll.js"] = asset(client)
-	return routes, errors.Join(err,
+	decoder, deltaErr := s.Compress.NewBody(javaScript, compress.DeltaJS)
+	routes := map[string]handler{"GET /assets/plimsoll.js": asset(client), "GET /assets/delta.js": asset(decoder)}
+	return routes, errors.Join(err, deltaErr,
 		s.files(webpage.FS, "index.html", "/{$}", "/assets/", routes, asset),
 		s.files(livepage.FS, "live.html", "/admin/live", "/admin/", routes, s.adminAsset))
 }

@@ -29,6 +29,7 @@ type Parts struct {
 	Sockets  *Sockets
 	Conns    *connmgr.Manager
 	Compress *compress.Compressor
+	Savings  Savings
 
 	Requests   account      // of requests in flight
 	Uploads    account      // of pictures while they are decoded
@@ -142,7 +143,7 @@ func New(p Parts) (all, probes http.Handler, err error) {
 	sameOrigin.SetDenyHandler(http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) {
 		writeError(w, &dating.Error{Code: dating.Forbidden, Message: "requests from other origins are not accepted"})
 	}))
-	all = recoverer(p.Log, logged(p.Log, secured(p.Compress.Handler(p.Compress.Requests(sameOrigin.Handler(jsonFaults(mux)))))))
+	all = recoverer(p.Log, logged(p.Log, secured(encoded(p, sameOrigin.Handler(jsonFaults(mux))))))
 	return all, recoverer(p.Log, jsonFaults(s.mux(probed))), nil
 }
 

@@ -13,6 +13,7 @@ import (
 
 	"github.com/gorilla/websocket"
 
+	"github.com/plimsoll-go/plimsoll/compress"
 	"github.com/plimsoll-go/plimsoll/connmgr"
 	"github.com/plimsoll-go/plimsoll/examples/speeddating/dating"
 	"github.com/plimsoll-go/plimsoll/signaling"
@@ -33,6 +34,7 @@ const handleTimeout = 5 * time.Second
 type Sockets struct {
 	hub      *signaling.Hub
 	platform *dating.Platform
+	windows  *windows
 	conns    *connmgr.Manager
 	log      *slog.Logger
 
@@ -42,16 +44,20 @@ type Sockets struct {
 	rooms    map[dating.UserID]string   // where people with a tab here are in a call
 }
 
-// NewSockets opens the hub with options, whose callbacks it sets. Serve must be
-// called before the first request.
-func NewSockets(options signaling.Options, conns *connmgr.Manager, log *slog.Logger) (*Sockets, error) {
+// NewSockets opens the hub with options, whose callbacks it sets; states bounds
+// what is kept of the queue's windows. Serve must be called before the first
+// request.
+func NewSockets(options signaling.Options, savings Savings, states compress.DeltaOptions, conns *connmgr.Manager, log *slog.Logger) (*Sockets, error) {
 	s := &Sockets{conns: conns, log: log, arriving: make(map[string]dating.Session), tabs: make(map[string]*signaling.Peer), rooms: make(map[dating.UserID]string)}
+	var err error
+	if s.windows, err = newWindows(savings, states); err != nil {
+		return nil, err
+	}
 	options.OnMessage = s.onMessage
 	options.OnOpen = s.onOpen
 	options.OnAway = func(p *signaling.Peer) { s.platform.SocketAway(p.ID()) }
 	options.OnBack = func(p *signaling.Peer) { s.platform.SocketBack(p.ID()) }
 	options.OnClose = s.onClose
-	var err error
 	s.hub, err = signaling.New(options)
 	return s, err
 }
@@ -61,6 +67,9 @@ func (s *Sockets) Serve(p *dating.Platform) { s.platform = p }
 
 // Hub is the hub, for its figures and its end.
 func (s *Sockets) Hub() *signaling.Hub { return s.hub }
+
+// Queue gives the figures of the queue's windows.
+func (s *Sockets) Queue() QueueStats { return s.windows.Stats() }
 
 // socket is GET /ws: it admits the connection, then the hub upgrades it.
 func (s *Server) socket(w http.ResponseWriter, r *http.Request, who dating.Session) error {
@@ -183,6 +192,7 @@ func (s *Sockets) onClose(p *signaling.Peer, info signaling.CloseInfo) {
 		s.leaveRoom(dating.UserID(user), "")
 	}
 	s.platform.SocketClosed(p.ID(), info.Clean)
+	s.windows.forget(p.ID())
 }
 
 // onMessage carries out one message and answers it.
@@ -231,30 +241,27 @@ func (s *Sockets) Deliver(e dating.Event) {
 	case *dating.Review:
 		defer s.close(e, closeUnderReview, "under review")
 	}
-	frame, err := frameOf(e)
+	frames, err := s.framesOf(e)
 	if err != nil {
 		s.log.Error("event cannot be encoded", "kind", e.Kind, "error", err)
 		return
 	}
-	s.send(e.To, e.Socket, frame)
+	for _, frame := range frames {
+		s.send(e.To, e.Socket, frame)
+	}
 }
 
-// frameOf encodes an event; one that goes to many sockets is encoded once.
-func frameOf(e dating.Event) (*signaling.Frame, error) {
+// framesOf encodes an event.
+func (s *Sockets) framesOf(e dating.Event) ([]*signaling.Frame, error) {
 	class := signaling.Control
-	if e.Kind == dating.QueueSnapshotKind || e.Kind == dating.QueueUpdateKind || e.Kind == dating.ChatKind {
+	switch e.Kind {
+	case dating.QueueSnapshotKind, dating.QueueUpdateKind:
+		return s.windows.frames(e)
+	case dating.ChatKind:
 		class = signaling.Data
 	}
-	if e.Shared == nil {
-		return signaling.NewFrame(class, e.Kind, e.Data)
-	}
-	var err error
-	frame, _ := e.Shared.Do(func() any {
-		var f *signaling.Frame
-		f, err = signaling.NewFrame(class, e.Kind, e.Data)
-		return f
-	}).(*signaling.Frame)
-	return frame, err
+	frame, err := signaling.NewFrame(class, e.Kind, e.Data)
+	return []*signaling.Frame{frame}, err
 }
 
 // send gives a frame to one socket of the user, or to all of them.

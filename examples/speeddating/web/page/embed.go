@@ -3,8 +3,9 @@
 // builds them and they load nothing from anywhere else.
 //
 // The page expects index.html at / (with any query: /?intro=CODE is an
-// introduction), every other file of FS under /assets/, and the SDK's socket
-// client, signaling.ClientJS, at /assets/plimsoll.js. It runs under
+// introduction), every other file of FS under /assets/, the SDK's socket client,
+// signaling.ClientJS, at /assets/plimsoll.js, and compress.DeltaJS at
+// /assets/delta.js. It runs under
 //
 //	Content-Security-Policy: default-src 'self'; img-src 'self' blob: data:; media-src blob:
 package page

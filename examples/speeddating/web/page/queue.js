@@ -1,9 +1,11 @@
 // The people who are free: one window of at most 50 cards, kept true by
-// queue:snapshot and queue:update, cheaply and without moving the focus.
+// queue:delta, cheaply and without moving the focus. A server that was told not
+// to send deltas sends queue:snapshot and queue:update.
 
 import { $, el, face, say } from './dom.js'
 import { brief, genders, plural, secondsTo, time, until } from './words.js'
 import { socket } from './socket.js'
+import { Delta } from '/assets/delta.js'
 
 const cards = new Map() // userId → {card, node}, in the order of the window
 let total = 0
@@ -13,6 +15,7 @@ let here = '' // cursor of this one
 let invite = () => {}
 let saidAt = 0
 let asked = '' // the cursor of a window that was asked for
+let seen = new Delta() // the window as queue:delta has it
 
 /** free is what the person wants; the server is told whenever a socket opens. */
 export let free = true
@@ -21,6 +24,8 @@ export function start(onInvite) {
   invite = onInvite
   socket.on('queue:snapshot', snapshot)
   socket.on('queue:update', update)
+  socket.on('queue:delta', follow)
+  socket.on('queue:marks', marked)
   $('#free-toggle').addEventListener('click', () => setFree(!free))
   $('#pager-next').addEventListener('click', () => move(next, [...back, here]))
   $('#pager-back').addEventListener('click', () => move(back.at(-1) ?? '', back.slice(0, -1)))
@@ -33,7 +38,7 @@ export async function join() {
   here = asked = ''
   back = []
   try {
-    await socket.request('queue:join')
+    await socket.request('queue:join', { delta: true })
   } catch (err) {
     if (err.code !== 'busy' && err.code !== 'offline_self') throw err
   }
@@ -88,6 +93,33 @@ function snapshot(data) {
 const sameNodes = (nodes) => {
   const now = $('#people-list').children
   return now.length === nodes.length && nodes.every((n, i) => n === now[i])
+}
+
+// follow applies a frame. The window as the delta has it holds a new object for
+// each row that changed, and the same one for the others.
+function follow(frame) {
+  const old = seen.value ?? []
+  if (frame[0] === 'S') seen = new Delta()
+  if (!seen.apply(frame)) return join() // cannot be, on a socket that loses nothing
+  const [total, cursor] = seen.extra
+  if (frame[0] === 'S') return snapshot({ cards: seen.value, total, cursor })
+  const ids = new Set(seen.value.map((row) => row.userId))
+  const had = new Set(old)
+  update({
+    added: seen.value.filter((row) => !had.has(row)),
+    removed: old.filter((row) => !ids.has(row.userId)).map((row) => row.userId),
+    total,
+    cursor,
+  })
+}
+
+// marked takes what is on cards for this person alone: the time until which
+// the two may not meet again, and who introduced them.
+function marked({ marks }) {
+  for (const { userId, cooldownUntil, introducedBy } of marks) {
+    const one = cards.get(userId)
+    if (one) put({ ...one.card, cooldownUntil, introducedBy }, one.node)
+  }
 }
 
 function update({ added = [], removed = [], total: all, cursor }) {
