@@ -44,6 +44,9 @@ func TestDeltaStates(t *testing.T) {
 				v.at.Release()
 			}
 			v.at = next
+			if r.IntN(6) > 0 {
+				continue
+			}
 			require.Equal(t, naive(t, rows), canonicalJSON(t, v.seen.Value), "step %d", step)
 			require.Equal(t, canonicalJSON(t, s.extra), canonicalJSON(t, v.seen.Extra))
 		}
