@@ -27,7 +27,7 @@ type app struct {
 	log *slog.Logger
 
 	memory   *memmgr.Manager
-	store    *store.SQLite
+	store    store.Store
 	bus      dating.Bus
 	shared   *shared // nil: one process
 	presence *presence.Tracker
@@ -73,7 +73,7 @@ func newApp(ctx context.Context, cfg config, log *slog.Logger) (_ *app, err erro
 	if err = plan.tune(log); err != nil {
 		return nil, err
 	}
-	if a.store, err = store.OpenSQLite(ctx, cfg.db, store.Options{}); err != nil {
+	if a.store, err = store.Open(ctx, cfg.db, store.Options{}); err != nil {
 		return nil, err
 	}
 	if a.shared, err = openShared(ctx, plan, log); err != nil {

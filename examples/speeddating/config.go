@@ -54,7 +54,7 @@ type knob struct {
 var knobs = []knob{
 	{"addr", "where to listen; port 0 picks a free one", text(func(c *config) *string { return &c.addr }), ":8080"},
 	{"probe-addr", "a second address for /healthz, /readyz, /health and /metrics alone, which no crowd can fill", text(func(c *config) *string { return &c.probeAddr }), ""},
-	{"db", "an SQLite file", text(func(c *config) *string { return &c.db }), "speeddating.db"},
+	{"db", "an SQLite file, or postgres://user:password@host/database", text(func(c *config) *string { return &c.db }), "speeddating.db"},
 	{"redis", "redis://… joins several processes; empty: one process", text(func(c *config) *string { return &c.redis }), ""},
 	{"memory-limit", "the budget of the process, like 256MiB; empty: the cgroup's limit, else 512MiB", size(func(c *config) *int64 { return &c.memoryLimit }), ""},
 	{"max-connections", "sockets in all", number(func(c *config) *int { return &c.maxConnections }), "1200"},
@@ -116,9 +116,6 @@ func parseConfig(args []string, getenv func(string) string, output io.Writer) (c
 	}
 	if len(c.turnSecrets) > 0 && len(c.turnURLs) == 0 {
 		errs = append(errs, errors.New("-turn-secret needs -turn-urls"))
-	}
-	if strings.HasPrefix(c.db, "postgres://") || strings.HasPrefix(c.db, "postgresql://") {
-		errs = append(errs, errors.New("-db: PostgreSQL is not supported yet, give an SQLite file"))
 	}
 	if c.redis != "" {
 		errs = append(errs, errors.New("-redis: several processes are not supported yet, leave it empty"))

@@ -288,6 +288,10 @@ type StoreStats struct {
 	PerMinute    float64 `json:"perMinute"`    // over the last minute
 	Transactions uint64  `json:"transactions"` // commits of the writer
 	Waits        uint64  `json:"waits"`        // requests that waited for a connection
+	WaitSeconds  float64 `json:"waitSeconds"`  // how long, all together
+	Conns        int     `json:"conns"`        // connections that are open
+	MaxConns     int     `json:"maxConns"`     // that may be
+	Retries      uint64  `json:"retries"`      // of what the database undid for others' sake, or never got
 	Refused      uint64  `json:"refused"`      // for a full queue or a wait too long
 	Errors       uint64  `json:"errors"`       // faults of the database
 }

@@ -10,7 +10,7 @@ import (
 
 // counters count what the database was asked. The zero value is ready.
 type counters struct {
-	statements, transactions, waits, refused, errors atomic.Uint64
+	statements, transactions, refused, retries, errors atomic.Uint64
 
 	mu      sync.Mutex
 	seconds [60]struct {
@@ -49,8 +49,8 @@ func (c *counters) stats() dating.StoreStats {
 		Statements:   c.statements.Load(),
 		PerMinute:    float64(c.lastMinute()),
 		Transactions: c.transactions.Load(),
-		Waits:        c.waits.Load(),
 		Refused:      c.refused.Load(),
+		Retries:      c.retries.Load(),
 		Errors:       c.errors.Load(),
 	}
 }

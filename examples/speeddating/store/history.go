@@ -1,190 +1,35 @@
 package store
 
 import (
-	"context"
-	"encoding/json"
 	"fmt"
-	"math"
-	"time"
 
 	"github.com/plimsoll-go/plimsoll/examples/speeddating/dating"
 )
 
-// History gives a page, newest first, live and archived alike: first which
-// entries and how large each is, then the content of those that fit.
-func (s *SQLite) History(ctx context.Context, id dating.UserID, before dating.HistoryKey, limit, maxBytes int) (list []dating.HistoryEntry, more bool, err error) {
-	list, sizes, err := s.entries(ctx, id, before, limit+1)
-	if err != nil {
-		return nil, false, err
+// fitting gives how many entries of these sizes make a page: at least one.
+func fitting(sizes []int, limit, maxBytes int) (n int) {
+	total := 0
+	for n < min(len(sizes), limit) && (n == 0 || total+sizes[n] <= maxBytes) {
+		total += sizes[n]
+		n++
 	}
-	fit, total := 0, 0
-	for fit < min(len(list), limit) && (fit == 0 || total+sizes[fit] <= maxBytes) {
-		total += sizes[fit]
-		fit++
-	}
-	list, more = list[:fit], fit < len(list)
-	if fit == 0 {
-		return list, false, nil
-	}
-	rooms := make(map[string]int, fit)
-	for i, h := range list {
-		rooms[h.RoomID] = i
-	}
-	keys, err := encode(list, "[]")
-	if err != nil {
-		return nil, false, err
-	}
-	const content = `SELECT h.room_id, h.chat, h.socials FROM json_each(?2) j CROSS JOIN %s h
-		ON h.user_id = ?1 AND h.other_id = j.value ->> 'withUserId' AND h.room_id = j.value ->> 'roomId'`
-	err = s.rows(ctx, eachHistory(content), []any{id, keys}, func(r scanner) error {
-		var room, chat, socials string
-		if err := r.Scan(&room, &chat, &socials); err != nil {
-			return err
-		}
-		h := &list[rooms[room]]
-		if err := json.Unmarshal([]byte(chat), &h.Chat); err != nil {
-			return err
-		}
-		return json.Unmarshal([]byte(socials), &h.Socials)
-	})
-	return list, more, err
+	return n
 }
 
-// Recent gives the newest entries without what was said in them.
-func (s *SQLite) Recent(ctx context.Context, id dating.UserID, limit int) ([]dating.HistoryEntry, error) {
-	list, _, err := s.entries(ctx, id, dating.HistoryKey{}, limit)
-	return list, err
-}
-
-// entries gives the newest of each of the two tables, merged, and how many
-// bytes of chat and handles belong to each. Of those it reads nothing.
-func (s *SQLite) entries(ctx context.Context, id dating.UserID, before dating.HistoryKey, limit int) (list []dating.HistoryEntry, sizes []int, err error) {
-	end := int64(math.MaxInt64)
-	if !before.EndedAt.IsZero() {
-		end = ms(before.EndedAt)
+// scanContent puts what was said in a call into the entry of its room.
+func scanContent(r scanner, list []dating.HistoryEntry, rooms map[string]int) error {
+	var room, chat, socials string
+	if err := r.Scan(&room, &chat, &socials); err != nil {
+		return err
 	}
-	list = []dating.HistoryEntry{}
-	const newest = `SELECT * FROM (SELECT other_id, room_id, started_at, ended_at, seconds, reason, octet_length(chat) + octet_length(socials) AS size
-		FROM %s WHERE user_id = ?1 AND (ended_at, room_id) < (?2, ?3) ORDER BY ended_at DESC, room_id DESC LIMIT ?4)`
-	err = s.rows(ctx, `SELECT h.room_id, h.other_id, coalesce(u.name, ''), h.started_at, h.ended_at, h.seconds, h.reason, h.size
-		FROM (`+eachHistory(newest)+`) h LEFT JOIN users u ON u.id = h.other_id
-		ORDER BY h.ended_at DESC, h.room_id DESC LIMIT ?4`,
-		[]any{id, end, before.RoomID, limit}, func(r scanner) error {
-			h := dating.HistoryEntry{Chat: []dating.ChatLine{}, Socials: []dating.SocialShared{}}
-			var started, ended int64
-			var size int
-			if err := r.Scan(&h.RoomID, &h.WithUserID, &h.WithName, &started, &ended, &h.DurationSeconds, &h.Reason, &size); err != nil {
-				return err
-			}
-			h.StartedAt, h.EndedAt = at(started), at(ended)
-			list, sizes = append(list, h), append(sizes, size)
-			return nil
-		})
-	return list, sizes, err
+	h := &list[rooms[room]]
+	if err := decode(chat, &h.Chat); err != nil {
+		return err
+	}
+	return decode(socials, &h.Socials)
 }
 
 // eachHistory puts the live table and the archive into a query.
 func eachHistory(query string) string {
 	return fmt.Sprintf(query, "histories") + " UNION ALL " + fmt.Sprintf(query, "history_archive")
-}
-
-// ArchiveHistory moves what ended before then to the archive. Both statements
-// name the same rows, in one transaction: nothing is deleted that was not archived.
-func (s *SQLite) ArchiveHistory(ctx context.Context, before time.Time, limit int) (moved int, err error) {
-	err = s.do(ctx, func(t *tx) error {
-		var keys []int64
-		err := t.rows(`SELECT rowid FROM histories WHERE ended_at < ? ORDER BY ended_at LIMIT ?`, []any{ms(before), limit}, func(r scanner) error {
-			keys = append(keys, 0)
-			return r.Scan(&keys[len(keys)-1])
-		})
-		moved = len(keys)
-		if err != nil || moved == 0 {
-			return err
-		}
-		list, err := encode(keys, "[]")
-		if err != nil {
-			return err
-		}
-		const columns = `user_id, other_id, room_id, started_at, ended_at, seconds, reason, chat, socials`
-		if _, err := t.exec(`INSERT INTO history_archive (`+columns+`) SELECT `+columns+` FROM histories
-			WHERE rowid IN (SELECT value FROM json_each(?)) ON CONFLICT DO NOTHING`, list); err != nil {
-			return err
-		}
-		_, err = t.exec(`DELETE FROM histories WHERE rowid IN (SELECT value FROM json_each(?))
-			AND EXISTS (SELECT 1 FROM history_archive a WHERE a.user_id = histories.user_id AND a.other_id = histories.other_id AND a.room_id = histories.room_id)`, list)
-		return err
-	})
-	return moved, err
-}
-
-// SweepSessions deletes sessions that are over.
-func (s *SQLite) SweepSessions(ctx context.Context, now time.Time, limit int) (int, error) {
-	return s.sweep(ctx, `DELETE FROM sessions WHERE hash IN (SELECT hash FROM sessions WHERE expires_at <= ? LIMIT ?)`, now, limit)
-}
-
-// SweepCooldowns deletes cooldowns that are over.
-func (s *SQLite) SweepCooldowns(ctx context.Context, now time.Time, limit int) (int, error) {
-	return s.sweep(ctx, `DELETE FROM cooldowns WHERE (user_id, other_id) IN (SELECT user_id, other_id FROM cooldowns WHERE until <= ? LIMIT ?)`, now, limit)
-}
-
-// SweepIntros deletes links that are over.
-func (s *SQLite) SweepIntros(ctx context.Context, now time.Time, limit int) (int, error) {
-	return s.sweep(ctx, `DELETE FROM intros WHERE code IN (SELECT code FROM intros WHERE expires_at <= ? LIMIT ?)`, now, limit)
-}
-
-// SweepNodes forgets incarnations that died before then and own no call.
-func (s *SQLite) SweepNodes(ctx context.Context, before time.Time, limit int) (int, error) {
-	return s.sweep(ctx, `DELETE FROM nodes WHERE (node, incarnation) IN (SELECT node, incarnation FROM nodes n WHERE lease_until <= ?
-		AND NOT EXISTS (SELECT 1 FROM calls c WHERE c.node = n.node AND c.incarnation = n.incarnation) LIMIT ?)`, before, limit)
-}
-
-// SweepGuests deletes guests of before then who can never return and whom
-// nobody else's past needs, with their picture and who introduced them.
-func (s *SQLite) SweepGuests(ctx context.Context, before time.Time, limit int) (n int, err error) {
-	err = s.do(ctx, func(t *tx) error {
-		var ids []dating.UserID
-		err := t.rows(`SELECT id FROM users WHERE email IS NULL AND calls = 0 AND created_at < ?
-			AND NOT EXISTS (SELECT 1 FROM sessions WHERE user_id = users.id)
-			AND NOT EXISTS (SELECT 1 FROM call_members WHERE user_id = users.id)
-			AND NOT EXISTS (SELECT 1 FROM intros WHERE by_id = users.id)
-			AND NOT EXISTS (SELECT 1 FROM intros WHERE to_id = users.id)
-			AND NOT EXISTS (SELECT 1 FROM reports WHERE by_id = users.id AND settled = 0)
-			AND NOT EXISTS (SELECT 1 FROM reports WHERE about_id = users.id AND settled = 0)
-			AND NOT EXISTS (SELECT 1 FROM histories WHERE user_id = users.id)
-			AND NOT EXISTS (SELECT 1 FROM history_archive WHERE user_id = users.id)
-			ORDER BY created_at LIMIT ?`, []any{ms(before), limit}, func(r scanner) error {
-			ids = append(ids, "")
-			return r.Scan(&ids[len(ids)-1])
-		})
-		n = len(ids)
-		if err != nil || n == 0 {
-			return err
-		}
-		list, err := encode(ids, "[]")
-		if err != nil {
-			return err
-		}
-		for _, text := range []string{
-			`DELETE FROM media WHERE user_id IN (SELECT value FROM json_each(?))`,
-			`DELETE FROM reports WHERE by_id IN (SELECT value FROM json_each(?1)) OR about_id IN (SELECT value FROM json_each(?1))`,
-			`DELETE FROM introductions WHERE (user_id, other_id) IN (
-				SELECT other_id, user_id FROM introductions WHERE user_id IN (SELECT value FROM json_each(?)))`,
-			`DELETE FROM introductions WHERE user_id IN (SELECT value FROM json_each(?))`,
-			`DELETE FROM users WHERE id IN (SELECT value FROM json_each(?))`,
-		} {
-			if _, err := t.exec(text, list); err != nil {
-				return err
-			}
-		}
-		return nil
-	})
-	return n, err
-}
-
-func (s *SQLite) sweep(ctx context.Context, text string, now time.Time, limit int) (n int, err error) {
-	err = s.do(ctx, func(t *tx) (err error) {
-		n, err = t.exec(text, ms(now), limit)
-		return err
-	})
-	return n, err
 }

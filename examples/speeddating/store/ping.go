@@ -2,17 +2,19 @@ package store
 
 import (
 	"context"
-	"errors"
+	"crypto/rand"
 	"fmt"
-	"io"
-	"os"
 	"sync"
+	"sync/atomic"
 	"time"
 )
 
 const (
 	pingWithin = time.Second // a database that takes longer does not answer
 	pingFor    = time.Second // how long an answer is good for
+
+	// probeBytes is what is written to see whether a full disk has room again.
+	probeBytes = 64 << 10
 )
 
 // ping is the last look at the database, and the one under way.
@@ -22,13 +24,18 @@ type ping struct {
 	ended time.Time
 	err   error
 	done  chan struct{} // closed when the one under way has ended; nil: none is
+
+	// failing is set by a write that the database could not do and cleared by
+	// one that it did. While it is set, reading is no sign of health.
+	failing atomic.Bool
 }
 
-// Ping reports whether the database can be read and written: its file is
-// still the one that was opened, and a transaction of the writer begins, reads
-// and ends, all within a second. One look serves all who ask within a second.
-func (s *SQLite) Ping(ctx context.Context) error {
-	p := &s.ping
+// wrote notes how a write ended.
+func (p *ping) wrote(err error) { p.failing.Store(err != nil && !isAnswer(err)) }
+
+// ask gives the answer of a look that is under way or ended a moment ago, or
+// else of a new one.
+func (p *ping) ask(ctx context.Context, look func() error) error {
 	p.mu.Lock()
 	if p.done == nil {
 		if !p.ended.IsZero() && time.Since(p.ended) < pingFor {
@@ -39,7 +46,7 @@ func (s *SQLite) Ping(ctx context.Context) error {
 		done := make(chan struct{})
 		p.began, p.done = time.Now(), done
 		go func() {
-			err := s.look()
+			err := look()
 			p.mu.Lock()
 			p.ended, p.err, p.done = time.Now(), err, nil
 			p.mu.Unlock()
@@ -62,41 +69,9 @@ func (s *SQLite) Ping(ctx context.Context) error {
 	}
 }
 
-func (s *SQLite) look() error {
-	if err := s.sameFile(); err != nil {
-		return s.fault(err)
-	}
-	return s.do(context.Background(), func(t *tx) error {
-		return t.rows(`SELECT node FROM nodes LIMIT 1`, nil, func(r scanner) error {
-			var node string
-			return r.Scan(&node)
-		})
-	})
-}
-
-// magic begins every file of SQLite.
-const magic = "SQLite format 3\x00"
-
-// sameFile looks at the disk, which the database itself need not do for what
-// it has in memory.
-func (s *SQLite) sameFile() error {
-	now, err := os.Stat(s.path)
-	if err != nil {
-		return err
-	}
-	opened, err := s.disk.Stat()
-	if err != nil {
-		return err
-	}
-	if !os.SameFile(now, opened) {
-		return errors.New("the file is not the one that was opened")
-	}
-	head := make([]byte, len(magic))
-	if _, err := s.disk.ReadAt(head, 0); err != nil && !errors.Is(err, io.EOF) {
-		return err
-	}
-	if string(head) != magic {
-		return errors.New("the file is not a database any more")
-	}
-	return nil
+// probe is what a look writes while p is failing.
+func probe() []byte {
+	b := make([]byte, probeBytes)
+	_, _ = rand.Read(b) // never fails; noise, so that nothing can compress it
+	return b
 }

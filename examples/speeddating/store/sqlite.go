@@ -1,28 +1,3 @@
-// Package store is dating.Store on SQL. Here it is SQLite: one file in WAL
-// mode, one writer that commits what waits in one transaction (group commit),
-// a few connections that only read.
-//
-// # Memory
-//
-// Options.Readers connections and one writer, each with a page cache of 1 MiB;
-// at most Options.Queue writes wait.
-//
-// # Concurrency
-//
-// All methods may be called by any goroutine. The store owns one goroutine,
-// the writer, and for the moment of a Ping another; Close ends them. A write
-// that has begun is waited for, whatever its context says, so that its answer
-// is never a guess.
-//
-// # Durability
-//
-// synchronous=FULL: a method that returned nil has reached the disk, and
-// survives kill -9 and power loss.
-//
-// # Errors
-//
-// The dating.Err… sentinels, ErrFull when too many writes wait, and the faults
-// of the database.
 package store
 
 import (
@@ -40,25 +15,13 @@ import (
 	"github.com/plimsoll-go/plimsoll/examples/speeddating/dating"
 )
 
-// Options of an SQLite store. Zero fields are defaults.
-type Options struct {
-	Readers     int           // connections that read: 4
-	Queue       int           // writes that may wait: 1024
-	BusyTimeout time.Duration // how long to wait for another process: 5 s
-}
-
-// ErrFull is what a write gets when Options.Queue others wait.
-var ErrFull = errors.New("store: too many writes wait")
-
-// ErrClosed is what every method returns after Close.
-var ErrClosed = errors.New("store: closed")
-
 // SQLite is a dating.Store in one file.
 type SQLite struct {
 	reads *sql.DB
 	write *sql.DB
 	conn  *sql.Conn // the writer's
 	path  string
+	wait  time.Duration
 	disk  *os.File // to look at only; see open
 	stats counters
 	ping  ping
@@ -80,19 +43,11 @@ func OpenSQLite(ctx context.Context, path string, o Options) (*SQLite, error) {
 	if path == "" {
 		return nil, errors.New("store: no file given")
 	}
-	if o.Readers < 0 || o.Queue < 0 || o.BusyTimeout < 0 {
-		return nil, fmt.Errorf("store: Options %+v, want no negative field", o)
+	o, err := o.withDefaults(4)
+	if err != nil {
+		return nil, err
 	}
-	if o.Readers == 0 {
-		o.Readers = 4
-	}
-	if o.Queue == 0 {
-		o.Queue = 1024
-	}
-	if o.BusyTimeout == 0 {
-		o.BusyTimeout = 5 * time.Second
-	}
-	s := &SQLite{path: path, queue: make(chan *op, o.Queue), stop: make(chan struct{}), gone: make(chan struct{}), prepared: make(map[string]*sql.Stmt)}
+	s := &SQLite{path: path, wait: o.Wait, queue: make(chan *op, o.Queue), stop: make(chan struct{}), gone: make(chan struct{}), prepared: make(map[string]*sql.Stmt)}
 	if err := s.open(ctx, path, o); err != nil {
 		s.closeDB()
 		return nil, fmt.Errorf("store: open %s: %w", path, err)
@@ -120,15 +75,15 @@ func (s *SQLite) open(ctx context.Context, path string, o Options) (err error) {
 	if s.reads, err = sql.Open("sqlite", dsn(path, o, true)); err != nil {
 		return err
 	}
-	s.reads.SetMaxOpenConns(o.Readers)
-	s.reads.SetMaxIdleConns(o.Readers)
+	s.reads.SetMaxOpenConns(o.Conns)
+	s.reads.SetMaxIdleConns(o.Conns)
 	return s.reads.PingContext(ctx)
 }
 
 func dsn(path string, o Options, readOnly bool) string {
 	q := url.Values{}
 	for _, p := range []string{
-		fmt.Sprintf("busy_timeout(%d)", o.BusyTimeout.Milliseconds()),
+		fmt.Sprintf("busy_timeout(%d)", o.Wait.Milliseconds()),
 		"journal_mode(WAL)", "synchronous(FULL)", "foreign_keys(ON)", "cache_size(-1024)", "temp_store(MEMORY)",
 	} {
 		q.Add("_pragma", p)
@@ -142,7 +97,9 @@ func dsn(path string, o Options, readOnly bool) string {
 // Stats gives the figures since the start.
 func (s *SQLite) Stats() dating.StoreStats {
 	st := s.stats.stats()
-	st.Waits += uint64(s.reads.Stats().WaitCount)
+	r := s.reads.Stats()
+	st.Waits, st.WaitSeconds = uint64(r.WaitCount), r.WaitDuration.Seconds()
+	st.Conns, st.MaxConns = r.OpenConnections+1, r.MaxOpenConnections+1
 	return st
 }
 
@@ -227,8 +184,6 @@ func (s *SQLite) row(ctx context.Context, text string, args []any, into ...any) 
 	return err
 }
 
-type scanner interface{ Scan(into ...any) error }
-
 func each(rows *sql.Rows, scan func(scanner) error) error {
 	defer rows.Close()
 	for rows.Next() {
@@ -246,12 +201,6 @@ func (s *SQLite) fault(err error) error {
 	}
 	s.stats.errors.Add(1)
 	return fmt.Errorf("store: %w", err)
-}
-
-// isAnswer tells the answers of a Store from its faults.
-func isAnswer(err error) bool {
-	return errors.Is(err, dating.ErrNotFound) || errors.Is(err, dating.ErrConflict) ||
-		errors.Is(err, dating.ErrBusy) || errors.Is(err, dating.ErrNotTalked)
 }
 
 func ms(t time.Time) int64 {

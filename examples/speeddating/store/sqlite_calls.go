@@ -2,7 +2,6 @@ package store
 
 import (
 	"context"
-	"encoding/json"
 	"maps"
 	"slices"
 	"time"
@@ -97,20 +96,6 @@ func (s *SQLite) Said(ctx context.Context, roomID string, keep int) (chat []dati
 		WHERE room_id = ? AND socials IS NOT NULL GROUP BY socials ->> 'from') ORDER BY seq LIMIT 2`,
 		[]any{roomID}, func(r scanner) error { return scanJSON(r, &socials) })
 	return chat, socials, err
-}
-
-// scanJSON appends what a row of one column holds.
-func scanJSON[T any](r scanner, list *[]T) error {
-	var text string
-	if err := r.Scan(&text); err != nil {
-		return err
-	}
-	var v T
-	if err := json.Unmarshal([]byte(text), &v); err != nil {
-		return err
-	}
-	*list = append(*list, v)
-	return nil
 }
 
 // EndCall removes the call and writes what it leaves: four statements.

@@ -2,7 +2,6 @@ package store
 
 import (
 	"context"
-	"encoding/json"
 	"strings"
 
 	"github.com/plimsoll-go/plimsoll/examples/speeddating/dating"
@@ -17,7 +16,7 @@ func scanUser(r scanner) (u dating.User, err error) {
 		return u, err
 	}
 	u.CreatedAt = at(created)
-	return u, json.Unmarshal([]byte(socials), &u.Socials)
+	return u, decode(socials, &u.Socials)
 }
 
 // CreateGuest adds a person, their session and who introduced them.
@@ -151,27 +150,4 @@ func (s *SQLite) EndSession(ctx context.Context, hash dating.TokenHash) error {
 		_, err := t.exec(`DELETE FROM sessions WHERE hash = ?`, hash[:])
 		return err
 	})
-}
-
-// changed turns "nothing was changed" into the answer it stands for.
-func changed(n int, err, none error) error {
-	if err == nil && n == 0 {
-		return none
-	}
-	return err
-}
-
-// encode gives v as JSON, and empty for a nil map or slice.
-func encode(v any, empty string) (string, error) {
-	var b strings.Builder
-	e := json.NewEncoder(&b)
-	e.SetEscapeHTML(false) // it is no page: six bytes for a < would be waste
-	if err := e.Encode(v); err != nil {
-		return "", err
-	}
-	text := strings.TrimSuffix(b.String(), "\n")
-	if text == "null" {
-		return empty, nil
-	}
-	return text, nil
 }

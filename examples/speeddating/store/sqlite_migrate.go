@@ -50,7 +50,7 @@ func migrateOne(ctx context.Context, conn *sql.Conn, files []string) (done bool,
 	case version == len(files):
 		return true, nil
 	case version > len(files):
-		return false, fmt.Errorf("the database has schema %d, this program knows %d: it was written by a newer one", version, len(files))
+		return false, newer(version, len(files))
 	}
 	text, err := migrations.ReadFile(files[version])
 	if err != nil {

@@ -4,6 +4,7 @@ import (
 	"context"
 	"database/sql"
 	"sync/atomic"
+	"time"
 )
 
 // batch is how many writes one commit may carry.
@@ -25,7 +26,8 @@ type tx struct {
 }
 
 // do runs a write and waits until it is on disk. Once the writer has begun
-// with it, the answer is waited for, whatever ctx says.
+// with it, the answer is waited for, whatever ctx says; it has to begin within
+// s.wait.
 func (s *SQLite) do(ctx context.Context, run func(*tx) error) error {
 	if err := ctx.Err(); err != nil {
 		return err
@@ -39,8 +41,17 @@ func (s *SQLite) do(ctx context.Context, run func(*tx) error) error {
 		s.stats.refused.Add(1)
 		return ErrFull
 	}
+	late := time.NewTimer(s.wait)
+	defer late.Stop()
 	select {
 	case <-o.done:
+		return o.err
+	case <-late.C:
+		if o.taken.CompareAndSwap(false, true) {
+			s.stats.refused.Add(1)
+			return ErrFull
+		}
+		<-o.done
 		return o.err
 	case <-ctx.Done():
 		if o.taken.CompareAndSwap(false, true) {
@@ -104,7 +115,8 @@ func (s *SQLite) collect(first *op) []*op {
 
 // commit runs ops in one transaction. An op that answers (busy, conflict) is
 // undone alone; a fault of the database undoes all, and then each is tried by
-// itself so that it hits only the one whose fault it is.
+// itself so that it hits only the one whose fault it is. When not even a
+// transaction begins, none is tried again: each would wait for as long.
 func (s *SQLite) commit(t *tx, ops []*op) {
 	live := ops[:0]
 	for _, o := range ops {
@@ -115,28 +127,31 @@ func (s *SQLite) commit(t *tx, ops []*op) {
 	if len(live) == 0 {
 		return
 	}
-	err := s.transaction(t, live)
-	if err != nil && len(live) > 1 {
-		for _, o := range live {
-			if err := s.transaction(t, []*op{o}); err != nil {
-				o.err = s.fault(err)
-			}
-			close(o.done)
-		}
-		return
-	}
+	begun, err := s.transaction(t, live)
 	for _, o := range live {
-		if err != nil {
-			o.err = s.fault(err)
+		if err != nil && begun && len(live) > 1 {
+			_, err := s.transaction(t, []*op{o})
+			s.wrote(o, err)
+		} else {
+			s.wrote(o, err)
 		}
 		close(o.done)
 	}
 }
 
-// transaction gives the fault that undid it all, or nil; answers are in each op.
-func (s *SQLite) transaction(t *tx, ops []*op) (err error) {
+// wrote gives an op its fault, if its transaction had one.
+func (s *SQLite) wrote(o *op, err error) {
+	s.ping.wrote(err)
+	if err != nil {
+		o.err = s.fault(err)
+	}
+}
+
+// transaction gives the fault that undid it all, or nil; answers are in each
+// op. begun: it was not the first step that failed.
+func (s *SQLite) transaction(t *tx, ops []*op) (begun bool, err error) {
 	if err := t.raw("BEGIN IMMEDIATE"); err != nil {
-		return err
+		return false, err
 	}
 	defer func() {
 		if err != nil {
@@ -146,25 +161,25 @@ func (s *SQLite) transaction(t *tx, ops []*op) (err error) {
 	for _, o := range ops {
 		o.err = nil
 		if err := t.raw("SAVEPOINT op"); err != nil {
-			return err
+			return true, err
 		}
 		if o.err = o.run(t); o.err != nil {
 			if !isAnswer(o.err) {
-				return o.err
+				return true, o.err
 			}
 			if err := t.raw("ROLLBACK TO op"); err != nil {
-				return err
+				return true, err
 			}
 		}
 		if err := t.raw("RELEASE op"); err != nil {
-			return err
+			return true, err
 		}
 	}
 	if err := t.raw("COMMIT"); err != nil {
-		return err
+		return true, err
 	}
 	s.stats.transactions.Add(1)
-	return nil
+	return true, nil
 }
 
 func (t *tx) stmt(text string) (*sql.Stmt, error) {

@@ -1,0 +1,5 @@
+-- What a server writes to see whether a disk that was full has room again.
+CREATE TABLE probe (
+	id    INTEGER PRIMARY KEY,
+	noise BLOB NOT NULL
+);
