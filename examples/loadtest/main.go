@@ -11,12 +11,17 @@ package main
 import (
 	"context"
 	"encoding/json"
+	"errors"
 	"flag"
 	"fmt"
 	"io"
+	"net"
+	"net/url"
 	"os"
 	"os/signal"
+	"strconv"
 	"syscall"
+	"time"
 
 	"github.com/plimsoll-go/plimsoll/examples/loadtest/load"
 )
@@ -45,8 +50,12 @@ func run(ctx context.Context, args []string, stdout, stderr io.Writer) int {
 	flags.IntVar(&opt.SourceAddresses, "source-addresses", 0, "connect from that many loopback addresses, 127.0.0.2 on")
 	flags.BoolVar(&opt.OwnHTTP, "own-http", false, "everybody keeps an HTTP connection of their own, as browsers do")
 	flags.Float64Var(&opt.Cuts, "cuts", 0, "sockets to cut a minute, per 100 people")
-	flags.IntVar(&opt.PID, "pid", 0, "process `id` of the server, to measure its memory and CPU time")
+	flags.IntVar(&opt.PID, "pid", 0, "process `id` of the server, to measure its memory and CPU time (default: who listens on the port, if it is on this machine)")
 	report := flags.String("json", "", "write the report as JSON to this `file`, - for standard output instead of text")
+	page := flags.String("html", "", "write the report as a page with plots to this `file`")
+	search := flags.Bool("search", false, "find the largest number of people who are served without an error, from -users up to -most")
+	most := flags.Int("most", 20000, "for -search: never more `people` than that")
+	bound := flags.Duration("bound", 50*time.Millisecond, "for -search: the p99 of invite to notify that is still good")
 	quiet := flags.Bool("quiet", false, "no progress on standard error")
 	if err := flags.Parse(args); err != nil {
 		return 2
@@ -58,6 +67,12 @@ func run(ctx context.Context, args []string, stdout, stderr io.Writer) int {
 	if !*quiet {
 		opt.Progress = func(line string) { fmt.Fprintln(stderr, line) }
 	}
+	if opt.PID == 0 {
+		opt.PID = find(opt.URL)
+	}
+	if *search {
+		return look(ctx, opt, *bound, *most, stdout, stderr)
+	}
 	r, err := load.Run(ctx, opt)
 	if err != nil {
 		fmt.Fprintln(stderr, "loadtest:", err)
@@ -65,7 +80,7 @@ func run(ctx context.Context, args []string, stdout, stderr io.Writer) int {
 			return 2
 		}
 	}
-	if err := write(r, *report, stdout); err != nil {
+	if err := errors.Join(write(r, *report, stdout), writePage(r, *page)); err != nil {
 		fmt.Fprintln(stderr, "loadtest:", err)
 		return 1
 	}
@@ -73,6 +88,59 @@ func run(ctx context.Context, args []string, stdout, stderr io.Writer) int {
 		return 1
 	}
 	return 0
+}
+
+// find gives the server's process if the URL is on this machine.
+func find(address string) int {
+	u, err := url.Parse(address)
+	if err != nil {
+		return 0
+	}
+	if ip := net.ParseIP(u.Hostname()); u.Hostname() != "localhost" && (ip == nil || !ip.IsLoopback()) {
+		return 0
+	}
+	port, _ := strconv.Atoi(u.Port())
+	return load.FindServer(port)
+}
+
+// look searches for the largest number of people.
+func look(ctx context.Context, opt load.Options, bound time.Duration, most int, stdout, stderr io.Writer) int {
+	best, err := load.Search(ctx, opt, bound, most, func(t load.Trial) {
+		verdict := "ok"
+		if !t.OK {
+			verdict = "no: " + t.Why
+		}
+		memory := ""
+		if s := t.Report.Server; s != nil {
+			memory = fmt.Sprintf(", peak %.0f MiB, %.2f cores", float64(s.RSSPeak)/(1<<20), s.Cores)
+		}
+		fmt.Fprintf(stdout, "%d people: p99 of invite → notify %v%s: %s\n", t.Users, t.Report.Notify.P99.Round(10*time.Microsecond), memory, verdict)
+	})
+	if err != nil {
+		fmt.Fprintln(stderr, "loadtest:", err)
+		return 2
+	}
+	if best == nil {
+		fmt.Fprintf(stdout, "not even %d people were served without an error\n", opt.Users)
+		return 1
+	}
+	fmt.Fprintf(stdout, "the largest number: %d people\n\n", best.Users)
+	if err := best.Report.WriteText(stdout); err != nil {
+		return 1
+	}
+	return 0
+}
+
+func writePage(r *load.Report, file string) (err error) {
+	if file == "" {
+		return nil
+	}
+	f, err := os.Create(file)
+	if err != nil {
+		return err
+	}
+	defer func() { err = errors.Join(err, f.Close()) }()
+	return r.WriteHTML(f, time.Now())
 }
 
 func write(r *load.Report, file string, stdout io.Writer) error {

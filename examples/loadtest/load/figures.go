@@ -180,14 +180,19 @@ func (t *traffic) read() [4]int64 {
 	return [4]int64{t.ws.in.Load(), t.ws.out.Load(), t.http.in.Load(), t.http.out.Load()}
 }
 
+// faulty counts the errors so far.
+func (f *figures) faulty() (all int64) {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	for _, n := range f.errors {
+		all += n
+	}
+	return all
+}
+
 // line is the progress in a line.
 func (f *figures) line() string {
-	f.mu.Lock()
-	faults := int64(0)
-	for _, n := range f.errors {
-		faults += n
-	}
-	f.mu.Unlock()
+	faults := f.faulty()
 	return fmt.Sprintf("%d connected, %d in calls, %d calls done, %d faults, %d lost, %d doubled, %d reordered",
 		f.connected.Load(), 2*f.calling.Load(), f.completed.Load(), faults, f.lost.Load(), f.doubled.Load(), f.reordered.Load())
 }

@@ -74,7 +74,7 @@ type Options struct {
 	Cuts float64
 
 	// PID, if > 0, is the server's process on this machine, whose memory and
-	// CPU time are measured (Linux).
+	// CPU time are measured (Linux). FindServer may know it.
 	PID int
 
 	// During, if set, is called when everybody has arrived, beside the load. The
@@ -149,6 +149,8 @@ type runner struct {
 	met     map[uint64]struct{}
 	ready   chan *person // who wants a call
 	figures figures
+	series  series
+	kinds   kinds
 }
 
 // Run runs the load and returns its report. The error is of opt, or that of
@@ -176,6 +178,7 @@ func Run(ctx context.Context, opt Options) (*Report, error) {
 	}
 	server := watch(background, opt.PID)
 	go r.progress(background)
+	go r.follow(background, server)
 
 	r.arrive(ctx)
 	matched := make(chan struct{})
@@ -189,6 +192,7 @@ func Run(ctx context.Context, opt Options) (*Report, error) {
 		r.cut(background)
 	}()
 
+	before := r.askHealth(ctx)
 	r.figures.open(&r.traffic)
 	server.start()
 	var during sync.WaitGroup
@@ -199,6 +203,7 @@ func Run(ctx context.Context, opt Options) (*Report, error) {
 	during.Wait()
 	r.figures.close(&r.traffic)
 	usage := server.stop()
+	after := r.askHealth(ctx)
 	ended := ctx.Err()
 
 	stop()
@@ -212,6 +217,7 @@ func Run(ctx context.Context, opt Options) (*Report, error) {
 	}
 	r.calls.Wait()
 	report := r.report(usage)
+	report.Health = before.over(after, r.figures.took.Minutes())
 	r.leave()
 	return report, ended
 }

@@ -8,10 +8,12 @@ import (
 	"fmt"
 	"math/rand/v2"
 	"net"
+	neturl "net/url"
 	"os"
 	"os/exec"
 	"path/filepath"
 	"slices"
+	"strconv"
 	"strings"
 	"testing"
 	"time"
@@ -130,11 +132,11 @@ func TestNoServer(t *testing.T) {
 }
 
 // startPlatform builds the platform and runs it in a process of its own.
-func startPlatform(t *testing.T) (url string, pid int) {
+func startPlatform(t *testing.T, args ...string) (url string, pid int) {
 	exe := filepath.Join(t.TempDir(), "speeddating")
 	out, err := exec.Command("go", "build", "-o", exe, "../../speeddating").CombinedOutput()
 	require.NoError(t, err, "%s", out)
-	cmd := exec.Command(exe, "-addr", "127.0.0.1:0", "-db", filepath.Join(t.TempDir(), "load.db"), "-log-level", "warn", "-drain", "100ms")
+	cmd := exec.Command(exe, append([]string{"-addr", "127.0.0.1:0", "-db", filepath.Join(t.TempDir(), "load.db"), "-log-level", "warn", "-drain", "100ms"}, args...)...)
 	cmd.Stderr = os.Stderr
 	stdout, err := cmd.StdoutPipe()
 	require.NoError(t, err)
@@ -172,4 +174,66 @@ func TestPlatform(t *testing.T) {
 	require.Positive(t, r.Resumed)
 	require.Positive(t, r.QueueRead.Count)
 	require.Positive(t, r.Server.RSSPeak)
+	require.Positive(t, r.Health.StatementsPerMinute)
+	require.Positive(t, r.Health.SessionsHitRate)
+	require.Positive(t, r.Kinds["room:chat"].Bytes)
+	require.GreaterOrEqual(t, len(r.Steps), 8)
+	last := r.Steps[len(r.Steps)-1]
+	require.Positive(t, last.RSS)
+	require.EqualValues(t, 30, slices.MaxFunc(r.Steps, func(a, b Step) int { return int(a.Connected - b.Connected) }).Connected)
+	require.True(t, slices.ContainsFunc(r.Steps, func(s Step) bool { return s.Notify.Count > 0 && s.Notify.P50 > 0 }))
+
+	address, err := neturl.Parse(url)
+	require.NoError(t, err)
+	port, err := strconv.Atoi(address.Port())
+	require.NoError(t, err)
+	require.Equal(t, pid, FindServer(port))
+	require.Zero(t, FindServer(1))
+}
+
+// TestSearch looks for the bound of a server that has one.
+func TestSearch(t *testing.T) {
+	if testing.Short() {
+		t.Skip("builds and runs the platform")
+	}
+	url, _ := startPlatform(t, "-max-connections", "21")
+	opt := Options{URL: url, Users: 5, Ramp: 100 * time.Millisecond, Duration: 200 * time.Millisecond, Patience: time.Second}
+	var tried []int
+	best, err := Search(t.Context(), opt, time.Minute, 100, func(trial Trial) {
+		tried = append(tried, trial.Users)
+		require.Equal(t, trial.Users <= 21, trial.OK, "%d: %s", trial.Users, trial.Why)
+	})
+	require.NoError(t, err)
+	require.Equal(t, []int{5, 10, 20, 40, 30, 25, 22}, tried)
+	require.Equal(t, 20, best.Users)
+
+	best, err = Search(t.Context(), opt, time.Nanosecond, 8, func(Trial) {})
+	require.NoError(t, err, "nobody was invited, so nobody waited")
+	require.Equal(t, 8, best.Users)
+}
+
+// TestPage holds that the page stands alone and that what it shows cannot
+// break it.
+func TestPage(t *testing.T) {
+	r := &Report{Users: 2, Connected: 1, Window: time.Minute, Errors: map[string]int64{"<script>": 3},
+		Kinds: map[string]Kind{"room:chat": {Messages: 60, Bytes: 6e6}}, Health: &ServerHealth{Layers: map[string]Layer{"queue": {100, 2}}}}
+	for i := range 20 {
+		s := Step{At: float64(i), Window: i > 5, Connected: int64(i), RSS: 1 << 20}
+		if i%3 > 0 {
+			s.Notify = Latency{Count: 1, P50: time.Millisecond, P95: time.Millisecond, P99: 2 * time.Millisecond}
+		}
+		r.Steps = append(r.Steps, s)
+	}
+	var b bytes.Buffer
+	require.NoError(t, r.WriteHTML(&b, time.Unix(0, 0)))
+	page := b.String()
+	for _, want := range []string{"1 of 2 were connected", "3 things went wrong", "Invite → notify", "<path d=\"M", "98.0 % less", "&lt;script&gt;"} {
+		require.Contains(t, page, want)
+	}
+	for _, banned := range []string{"<script", "http://", "https://", "NaN", "src="} {
+		require.NotContains(t, page, banned)
+	}
+	b.Reset()
+	require.NoError(t, new(Report).WriteHTML(&b, time.Unix(0, 0)), "nothing to show")
+	require.NotContains(t, b.String(), "<svg")
 }

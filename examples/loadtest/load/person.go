@@ -192,6 +192,9 @@ func (p *person) comeBack(c *call) {
 // take takes one message of the server.
 func (p *person) take(m sigclient.Message) {
 	p.r.figures.messages.Add(1)
+	if p.r.figures.inWindow.Load() {
+		p.r.kinds.add(m.Type, len(m.Data))
+	}
 	switch m.Type {
 	case "queue:snapshot", "queue:update", "queue:delta", "queue:marks":
 		p.r.figures.presence.Add(1)

@@ -58,7 +58,11 @@ type Report struct {
 	HTTPIn       float64 `json:"httpInPerMinute"`
 	HTTPOut      float64 `json:"httpOutPerMinute"`
 
-	Server *ServerUsage `json:"server,omitempty"` // with Options.PID
+	Server *ServerUsage  `json:"server,omitempty"` // with Options.PID
+	Health *ServerHealth `json:"health,omitempty"` // where /health answers
+
+	Kinds map[string]Kind `json:"kinds"` // of messages to the clients, in the window
+	Steps []Step          `json:"steps"` // the whole run, at most 600
 }
 
 func (r *runner) report(server *ServerUsage) *Report {
@@ -82,7 +86,7 @@ func (r *runner) report(server *ServerUsage) *Report {
 		Notify: f.notify.summary(), Start: f.start.summary(), SDP: f.sdp.summary(), Chat: f.chat.summary(),
 		Finalized: f.finalized.summary(), QueueRead: f.queueRead.summary(), Unchanged: f.notModified.Load(),
 		WebSocketIn: rate(0), WebSocketOut: rate(1), HTTPIn: rate(2), HTTPOut: rate(3),
-		Server: server,
+		Server: server, Kinds: r.kinds.all(), Steps: r.series.all(),
 	}
 }
 
@@ -115,15 +119,20 @@ func (r *Report) WriteText(out io.Writer) error {
 			mib(s.RSSBefore), mib(s.RSSMean), mib(s.RSSMax), mib(s.RSSPeak))
 		row("server CPU", "%.2f cores", s.Cores)
 	}
+	if h := r.Health; h != nil {
+		row("database", "%.0f statements a minute; hit rate of users %.1f %%, of sessions %.1f %%", h.StatementsPerMinute, 100*h.UsersHitRate, 100*h.SessionsHitRate)
+		row("server memory level", "%s, %.1f MiB reserved", h.MemoryLevel, mib(h.Reserved))
+		for _, name := range slices.Sorted(maps.Keys(h.Layers)) {
+			l := h.Layers[name]
+			unit := "MB"
+			if name == "batch" {
+				unit = "million messages and writes"
+			}
+			row("saved by "+name, "%.2f → %.2f %s, %.1f %% less", l.Before/1e6, l.After/1e6, unit, 100*(1-l.After/l.Before))
+		}
+	}
 	fmt.Fprintf(w, "\nms\tp50\tp95\tp99\tmax\tcount\n")
-	for _, l := range []struct {
-		name string
-		Latency
-	}{
-		{"sign-up", r.SignUp}, {"connect", r.Connect}, {"invite → notify", r.Notify}, {"accept → start", r.Start},
-		{"SDP one way", r.SDP}, {"chat one way", r.Chat}, {"end → finalized", r.Finalized}, {"GET /room/queue", r.QueueRead},
-		{"without a socket", r.Back},
-	} {
+	for _, l := range r.latencies() {
 		ms := func(d time.Duration) string { return fmt.Sprintf("%.2f", float64(d)/1e6) }
 		fmt.Fprintf(w, "%s\t%s\t%s\t%s\t%s\t%d\n", l.name, ms(l.P50), ms(l.P95), ms(l.P99), ms(l.Max), l.Count)
 	}
@@ -137,6 +146,19 @@ func (r *Report) WriteText(out io.Writer) error {
 		}
 	}
 	return w.Flush()
+}
+
+type namedLatency struct {
+	name string
+	Latency
+}
+
+func (r *Report) latencies() []namedLatency {
+	return []namedLatency{
+		{"sign-up", r.SignUp}, {"connect", r.Connect}, {"invite → notify", r.Notify}, {"accept → start", r.Start},
+		{"SDP one way", r.SDP}, {"chat one way", r.Chat}, {"end → finalized", r.Finalized}, {"GET /room/queue", r.QueueRead},
+		{"without a socket", r.Back},
+	}
 }
 
 func mib(bytes int64) float64 { return float64(bytes) / (1 << 20) }
