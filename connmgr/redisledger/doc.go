@@ -23,7 +23,7 @@
 //
 // # Memory
 //
-// In Redis: four members of one sorted set, about 550 bytes, for a connection
+// In Redis: four members of one sorted set, about 680 bytes, for a connection
 // with two claims (go test -run TestMemory -v ./connmgr/redisledger); at most
 // 4096 evictions, which are forgotten a minute later. When all connections are
 // released or their leases over, no key is left. Here: nothing but what the

@@ -195,7 +195,7 @@ func TestMemory(t *testing.T) {
 	many(t, l, "server-1", n, time.Minute)
 	bytes := rdb.MemoryUsage(ctx, "{x}h", 0).Val() / n
 	t.Logf("%d bytes a connection", bytes)
-	require.Less(t, bytes, int64(700))
+	require.Less(t, bytes, int64(1000))
 }
 
 // The ledger's slot moves while places are taken and given back: an error may
@@ -222,6 +222,7 @@ func TestSlotMoves(t *testing.T) {
 					if n := held.Add(1); n > most.Load() {
 						most.Store(n)
 					}
+					time.Sleep(5 * time.Millisecond)
 					held.Add(-1)
 				}
 				if l.Release(call, "a", []string{h.ID}) != nil {

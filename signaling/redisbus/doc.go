@@ -39,7 +39,7 @@
 //
 // In Redis, a topic's stream holds at least MaxMessages messages, if there were
 // as many, and up to a hundred more; it goes Retain after the last message when
-// nobody is subscribed, at the latest. Here: about 850 bytes a subscription (go
+// nobody is subscribed, at the latest. Here: about 670 bytes a subscription (go
 // test -run TestMemory -v ./signaling/redisbus), MaxPendingBytes of messages
 // that wait, and while gaps are repaired at most some MiB, or sixteen messages.
 //
