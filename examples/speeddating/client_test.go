@@ -50,7 +50,11 @@ func startApp(t *testing.T, change ...func(*config)) *app {
 	t.Cleanup(func() {
 		ctx, cancel := context.WithTimeout(context.Background(), patience)
 		defer cancel()
-		require.NoError(t, a.Shutdown(ctx))
+		select {
+		case <-a.draining: // the test has stopped it
+		default:
+			require.NoError(t, a.Shutdown(ctx))
+		}
 	})
 	return a
 }
@@ -276,6 +280,27 @@ func (b *tab) expect(kind string) object {
 	return out
 }
 
+// sees waits for somebody in the queue, with the snapshot or after it, and gives
+// the names.
+func (b *tab) sees() (names []string) {
+	b.t.Helper()
+	b.wait("somebody in the queue", func(got []message) (rest []message, done bool) {
+		for _, m := range got {
+			if m.Type != "queue:snapshot" && m.Type != "queue:update" {
+				rest = append(rest, m)
+				continue
+			}
+			var in struct{ Cards, Added []dating.Card }
+			require.NoError(b.t, json.Unmarshal(m.Data, &in))
+			for _, c := range append(in.Cards, in.Added...) {
+				names = append(names, c.Name)
+			}
+		}
+		return rest, len(names) > 0
+	})
+	return names
+}
+
 // seen reports whether a message of that type has come and was not taken.
 func (b *tab) seen(kind string) bool {
 	b.mu.Lock()
@@ -380,6 +405,16 @@ func meet(t *testing.T, caller, callee *tab, seconds int) string {
 	t.Helper()
 	caller.must("queue:join", nil)
 	callee.must("queue:join", nil)
+	if caller.base != callee.base { // it takes a moment until another server knows who is free
+		require.Eventually(t, func() bool {
+			for _, card := range caller.mustDo("GET", "/room/queue", nil, http.StatusOK)["cards"].([]any) {
+				if card.(object)["userId"] == string(callee.ID) {
+					return true
+				}
+			}
+			return false
+		}, patience, 20*time.Millisecond)
+	}
 	invite := caller.must("call:invite", object{"toUserId": callee.ID, "requestedSeconds": seconds})
 	notify := callee.expect("call:notify")
 	require.Equal(t, invite["inviteId"], notify["inviteId"])

@@ -13,6 +13,7 @@ import (
 	"strings"
 	"time"
 
+	"github.com/plimsoll-go/plimsoll/examples/speeddating/bus"
 	"github.com/plimsoll-go/plimsoll/examples/speeddating/dating"
 )
 
@@ -55,7 +56,7 @@ var knobs = []knob{
 	{"addr", "where to listen; port 0 picks a free one", text(func(c *config) *string { return &c.addr }), ":8080"},
 	{"probe-addr", "a second address for /healthz, /readyz, /health and /metrics alone, which no crowd can fill", text(func(c *config) *string { return &c.probeAddr }), ""},
 	{"db", "an SQLite file, or postgres://user:password@host/database", text(func(c *config) *string { return &c.db }), "speeddating.db"},
-	{"redis", "redis://… joins several processes; empty: one process", text(func(c *config) *string { return &c.redis }), ""},
+	{"redis", "redis://… joins several processes on one -db postgres://…; of a Redis Cluster any server, and others as ?addr=host:port; empty: one process", text(func(c *config) *string { return &c.redis }), ""},
 	{"memory-limit", "the budget of the process, like 256MiB; empty: the cgroup's limit, else 512MiB", size(func(c *config) *int64 { return &c.memoryLimit }), ""},
 	{"max-connections", "sockets in all", number(func(c *config) *int { return &c.maxConnections }), "1200"},
 	{"max-per-user", "sockets of one user; one more closes the oldest", number(func(c *config) *int { return &c.maxPerUser }), "2"},
@@ -118,7 +119,9 @@ func parseConfig(args []string, getenv func(string) string, output io.Writer) (c
 		errs = append(errs, errors.New("-turn-secret needs -turn-urls"))
 	}
 	if c.redis != "" {
-		errs = append(errs, errors.New("-redis: several processes are not supported yet, leave it empty"))
+		if err := bus.CheckAddress(c.redis); err != nil {
+			errs = append(errs, fmt.Errorf("-redis: %w", err))
+		}
 	}
 	return c, errors.Join(errs...)
 }

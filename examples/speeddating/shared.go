@@ -9,9 +9,11 @@ import (
 	"github.com/redis/go-redis/v9"
 
 	"github.com/plimsoll-go/plimsoll/connmgr"
+	"github.com/plimsoll-go/plimsoll/connmgr/redisledger"
 	"github.com/plimsoll-go/plimsoll/examples/speeddating/bus"
 	"github.com/plimsoll-go/plimsoll/examples/speeddating/dating"
 	"github.com/plimsoll-go/plimsoll/presence"
+	"github.com/plimsoll-go/plimsoll/presence/redisstore"
 )
 
 // shared is what several processes have in common, through Redis: the bus, who
@@ -21,6 +23,8 @@ type shared struct {
 	node   string
 	client redis.UniversalClient // nil: one process
 	bus    dating.Bus
+	ledger connmgr.Ledger
+	store  *redisstore.Store
 }
 
 // busQueue is the part of the budget that may wait for one other server.
@@ -37,6 +41,12 @@ func openShared(ctx context.Context, p plan, log *slog.Logger) (_ *shared, err e
 		return nil, err
 	}
 	s.bus, err = bus.OpenRedis(ctx, bus.RedisOptions{Client: s.client, MaxQueueBytes: int(min(p.share(busQueue), 32<<20)), Logger: log})
+	if err == nil {
+		s.ledger, err = redisledger.New(s.client, redisledger.Options{})
+	}
+	if err == nil {
+		s.store, err = redisstore.New(s.client, redisstore.Options{Logger: log})
+	}
 	if err != nil {
 		s.client.Close()
 		return nil, err
@@ -56,12 +66,17 @@ func (s *shared) presence(o presence.Options) presence.Options {
 		return o
 	}
 	o.Node = s.node
+	o.Store = s.store
 	o.MaxUsers = 1 << 20 // of all processes; the account bounds them first
 	return o
 }
 
 // connections counts a user's sockets over all processes.
 func (s *shared) connections(o connmgr.Options) connmgr.Options {
+	if s.client == nil || o.MaxPerUser == 0 {
+		return o
+	}
+	o.Shared = &connmgr.SharedOptions{Ledger: s.ledger, Server: s.node, MaxPerUser: o.MaxPerUser}
 	return o
 }
 
@@ -70,5 +85,6 @@ func (s *shared) Close() error {
 	if s.client == nil {
 		return nil
 	}
+	s.store.Close()
 	return s.client.Close()
 }

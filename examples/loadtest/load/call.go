@@ -48,6 +48,7 @@ type receipts struct {
 	read       [2]map[int]bool // lines that came with the answer to call:resume
 	finalized  int
 	told       bool // that the call or the invitation is over
+	absent     bool // lost its session and did not come back into the call: the history has the lines
 }
 
 // newSession stands in receipts.chat where the receiver came back.
@@ -310,6 +311,7 @@ func (c *call) broke(p *person) {
 	defer c.mu.Unlock()
 	c.broken = time.Now()
 	got := &c.seen[c.side(p)]
+	got.absent = true
 	for from := range got.chat {
 		got.chat[from] = append(got.chat[from], newSession)
 	}
@@ -326,6 +328,7 @@ func (c *call) side(p *person) int {
 func (c *call) resumed(p *person, lines []string) {
 	c.mu.Lock()
 	got := &c.seen[c.side(p)]
+	got.absent = false
 	for _, text := range lines {
 		if from, n, ok := c.line(text); ok {
 			got.read[from][n] = true
@@ -555,9 +558,14 @@ func (c *call) check() {
 			f.compare("candidate", got.candidates[round], c.r.opt.Candidates, func(i int) bool { return i < want })
 		}
 		for from := range got.chat {
+			before := f.lost.Load() + f.reordered.Load()
 			f.compare("chat", got.chat[from], len(c.sentAt[from]), func(n int) bool {
-				return !c.unsure[from][n] && !got.read[from][n]
+				return !c.unsure[from][n] && !got.read[from][n] && !got.absent
 			})
+			if f.lost.Load()+f.reordered.Load() > before { // roughly: others count too
+				c.r.opt.Progress(fmt.Sprintf("room %s: of the lines of side %d, side %d got %v, read %v; refused or not answered %v",
+					c.room, from, side, got.chat[from], got.read[from], c.unsure[from]))
+			}
 			f.checked.Add(int64(len(c.sentAt[from])))
 		}
 		if got.finalized > 1 {

@@ -162,7 +162,7 @@ func (l *life) census(alive []string, now time.Time) {
 		l.lose(p, "its lease ran out")
 	}
 	for _, full := range zombies {
-		_, _ = l.post(full, letter{from: l.full, parcels: []parcel{{kind: dead}}}) // again with the next census
+		_ = l.post(full, letter{from: l.full, parcels: []parcel{{kind: dead}}}.pack()) // again with the next census
 	}
 }
 

@@ -39,7 +39,8 @@ type member struct {
 	left   bool
 	people map[dating.UserID]bool
 	asked  map[uint64]*question
-	last   uint64 // request
+	lines  map[string][]func() // requests at work, by sender and key, and those that wait for them
+	last   uint64              // request
 }
 
 // life is an incarnation: an inbox, a lease, and the other nodes. member.mu
@@ -201,20 +202,19 @@ func (l *life) removeLocked(p *peer, id dating.UserID) {
 	}
 }
 
-// write sends letters until the peer is dropped: each Linger at most one, a
-// moment after there is something to say, so that what belongs together
-// travels together.
+// write sends letters until the peer is dropped, at the pace that Linger says,
+// a moment after there is something to say.
 func (p *peer) write() {
 	l, bus := p.l, p.l.m.bus
 	timer := time.NewTimer(time.Hour)
 	defer timer.Stop()
-	var sent time.Time
+	pace := pace{every: bus.opt.Linger}
 	retry := time.Duration(0)
 	for {
 		wait := time.Hour
 		l.m.mu.Lock()
 		if len(p.link.queue) > p.link.sent {
-			wait = max(bus.opt.Linger/8, bus.opt.Linger-time.Since(sent), retry)
+			wait = max(gather, pace.wait(time.Now()), retry)
 		} else if at := p.link.due(); !at.IsZero() {
 			wait = max(0, time.Until(at), retry)
 		}
@@ -227,7 +227,7 @@ func (p *peer) write() {
 			return
 		case <-p.nudge:
 			if retry == 0 {
-				wait = max(bus.opt.Linger/8, bus.opt.Linger-time.Since(sent))
+				wait = max(gather, pace.wait(time.Now()))
 			}
 			if !sleep(l.ctx, wait) {
 				return
@@ -236,14 +236,16 @@ func (p *peer) write() {
 		}
 		l.m.mu.Lock()
 		letter, some := p.link.next(time.Now())
+		var packed []byte
+		if letter.from = l.full; some {
+			packed = letter.pack() // under the lock: its parcels are the queue's
+		}
 		l.m.mu.Unlock()
 		if !some {
 			continue
 		}
-		letter.from = l.full
-		sent = time.Now()
-		size, err := l.post(p.full, letter)
-		if err != nil {
+		pace.took(time.Now())
+		if err := l.post(p.full, packed); err != nil {
 			retry = min(max(2*retry, 20*time.Millisecond), 250*time.Millisecond)
 			retry += mrand.N(retry/2 + 1)
 			continue
@@ -253,7 +255,7 @@ func (p *peer) write() {
 		p.link.went(letter, time.Now())
 		more := len(p.link.queue) > p.link.sent
 		l.m.mu.Unlock()
-		bus.count(func(s *dating.BusStats) { s.Letters++; s.Bytes += uint64(size) })
+		bus.count(func(s *dating.BusStats) { s.Letters++; s.Bytes += uint64(len(packed)) })
 		if more {
 			p.wake()
 		}
@@ -263,18 +265,17 @@ func (p *peer) write() {
 var errNoInbox = errors.New("bus: the node has no inbox")
 
 // post puts a letter in the inbox of a node, if it has one.
-func (l *life) post(full string, t letter) (size int, err error) {
-	b := t.pack()
+func (l *life) post(full string, packed []byte) error {
 	ctx, cancel := context.WithTimeout(l.ctx, 2*time.Second)
 	defer cancel()
-	err = l.m.bus.opt.Client.XAdd(ctx, &redis.XAddArgs{
-		Stream: l.m.bus.inbox(full), NoMkStream: true, MaxLen: inboxLength, Approx: true, Values: []any{"b", b},
+	err := l.m.bus.opt.Client.XAdd(ctx, &redis.XAddArgs{
+		Stream: l.m.bus.inbox(full), NoMkStream: true, MaxLen: inboxLength, Approx: true, Values: []any{"b", packed},
 	}).Err()
 	l.m.bus.outcome(err)
 	if errors.Is(err, redis.Nil) {
-		return 0, errNoInbox
+		return errNoInbox
 	}
-	return len(b), err
+	return err
 }
 
 // stop ends the goroutines of a life.

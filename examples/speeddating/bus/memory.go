@@ -192,8 +192,8 @@ func (m *Memory) Peers(name string) []string {
 // Ping says that the process is there.
 func (m *Memory) Ping(context.Context) error { return nil }
 
-// Request has a command carried out by one node.
-func (m *Memory) Request(ctx context.Context, from, name string, payload []byte) ([]byte, error) {
+// Request has a command carried out by one node, on the caller's goroutine.
+func (m *Memory) Request(ctx context.Context, from, name, _ string, payload []byte) ([]byte, error) {
 	m.mu.Lock()
 	n := m.nodes[name]
 	m.stats.Requests++

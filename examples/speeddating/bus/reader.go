@@ -16,7 +16,7 @@ import (
 func (l *life) read() {
 	bus := l.m.bus
 	last, trimmed, data := "0", time.Now(), ""
-	retry := time.Duration(0)
+	pace, retry := pace{every: bus.opt.Linger}, time.Duration(0)
 	for l.ctx.Err() == nil {
 		if now := bus.dataLife(); now != data { // the entries of a new inbox may have lower numbers
 			data, last = now, "0"
@@ -54,7 +54,10 @@ func (l *life) read() {
 			bus.outcome(bus.opt.Client.XTrimMinID(ctx, bus.inbox(l.full), last).Err())
 			cancel()
 		}
-		sleep(l.ctx, bus.opt.Linger*3/4) // a read brings what several have sent
+		if len(got) > 0 { // a read brings what several have sent
+			pace.took(time.Now())
+			sleep(l.ctx, pace.wait(time.Now()))
+		}
 	}
 }
 
@@ -177,13 +180,14 @@ func (p *peer) arrived(c parcel) {
 		m.mu.Lock()
 		heard := p.link.heard
 		m.mu.Unlock()
-		_, _ = p.l.post(p.full, letter{from: p.l.full, acked: heard})
+		_ = p.l.post(p.full, letter{from: p.l.full, acked: heard}.pack()) // or it waits in vain, for a second
 		p.l.lose(p, "left")
 	}
 }
 
-// serve has a request carried out. As many as Options.MaxRequests at once: who
-// comes then is refused.
+// serve has a request carried out: those of one key one after the other, also
+// when their senders have given up waiting. As many as Options.MaxRequests are
+// taken: who comes then is refused.
 func (p *peer) serve(c parcel) {
 	m := p.l.m
 	answer := func(k kind, body []byte) {
@@ -199,7 +203,7 @@ func (p *peer) serve(c parcel) {
 		answer(failing, []byte("too many requests at once"))
 		return
 	}
-	m.tasks.Go(func() {
+	m.inLine(p.full+" "+c.id, func() {
 		defer func() { <-m.work }()
 		ctx, cancel := context.WithTimeout(p.l.ctx, 10*time.Second)
 		defer cancel()
@@ -209,6 +213,33 @@ func (p *peer) serve(c parcel) {
 			return
 		}
 		answer(answering, b)
+	})
+}
+
+// inLine runs f after what was put in the same line before.
+func (m *member) inLine(line string, f func()) {
+	m.mu.Lock()
+	waiting, busy := m.lines[line]
+	if busy {
+		m.lines[line] = append(waiting, f)
+		m.mu.Unlock()
+		return
+	}
+	m.lines[line] = nil
+	m.mu.Unlock()
+	m.tasks.Go(func() {
+		for {
+			f()
+			m.mu.Lock()
+			waiting := m.lines[line]
+			if len(waiting) == 0 {
+				delete(m.lines, line)
+				m.mu.Unlock()
+				return
+			}
+			f, m.lines[line] = waiting[0], waiting[1:]
+			m.mu.Unlock()
+		}
 	})
 }
 

@@ -34,7 +34,9 @@ type RedisOptions struct {
 	// Settle is how long no claims are made after Redis has lost its data: the
 	// nodes say again meanwhile what they hold. Default 1.5 s.
 	Settle time.Duration
-	// Linger is how long at most a letter waits for company. Default 4 ms.
+	// Linger is how long a message waits for company on the way to a node that
+	// gets many, so that a busy platform costs few commands; on a quiet one it
+	// goes at once. Default 20 ms.
 	Linger time.Duration
 	// Logger, nil means silent.
 	Logger *slog.Logger
@@ -58,7 +60,7 @@ func (o RedisOptions) withDefaults() (RedisOptions, error) {
 	}
 	def("Lease", &o.Lease, 5*time.Second)
 	def("Settle", &o.Settle, 1500*time.Millisecond)
-	def("Linger", &o.Linger, 4*time.Millisecond)
+	def("Linger", &o.Linger, 20*time.Millisecond)
 	if o.MaxRequests == 0 {
 		o.MaxRequests = 1024
 	}
@@ -204,7 +206,7 @@ func (r *Redis) pulse(full string) string { return r.opt.Prefix + ":{" + full + 
 // Join puts node on the bus: it lives under a lease, and when Join returns all
 // others know of it. It fails if there is one of that name.
 func (r *Redis) Join(ctx context.Context, name string, h dating.Handler) (leave func(), err error) {
-	m := &member{bus: r, name: name, handler: h, people: make(map[dating.UserID]bool), asked: make(map[uint64]*question),
+	m := &member{bus: r, name: name, handler: h, people: make(map[dating.UserID]bool), asked: make(map[uint64]*question), lines: make(map[string][]func()),
 		work: make(chan struct{}, r.opt.MaxRequests)}
 	r.mu.Lock()
 	if r.joined[name] != nil {
@@ -311,8 +313,8 @@ type question struct {
 	answer chan parcel // room for one
 }
 
-// Request has a command carried out by one node.
-func (r *Redis) Request(ctx context.Context, from, name string, payload []byte) ([]byte, error) {
+// Request has a command carried out by one node, after those with the same key.
+func (r *Redis) Request(ctx context.Context, from, name, key string, payload []byte) ([]byte, error) {
 	m := r.member(from)
 	if m == nil {
 		return nil, dating.ErrNoNode
@@ -334,7 +336,7 @@ func (r *Redis) Request(ctx context.Context, from, name string, payload []byte) 
 	m.last++
 	number := m.last
 	m.asked[number] = q
-	place, fits := q.to.sendLocked(parcel{kind: asking, number: number, body: payload})
+	place, fits := q.to.sendLocked(parcel{kind: asking, number: number, id: key, body: payload})
 	m.mu.Unlock()
 	defer func() {
 		m.mu.Lock()

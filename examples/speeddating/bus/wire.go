@@ -11,7 +11,7 @@ type kind byte
 const (
 	toUser    kind = iota + 1 // id, body: for a person's browsers
 	toAll                     // body
-	asking                    // number, body: a command
+	asking                    // number, id, body: a command, after those with the same id
 	answering                 // number, body: what came of it
 	failing                   // number, body: why nothing did
 	hello                     // the sender is new to the receiver, or begins anew: it tells where its people are
@@ -28,7 +28,7 @@ const (
 type parcel struct {
 	kind   kind
 	number uint64 // of a request
-	id     string // of a person
+	id     string // of a person; a request's key
 	body   []byte
 }
 

@@ -333,8 +333,10 @@ type Bus interface {
 	Peers(node string) []string
 	// Ping reports at once whether the bus carries anything now.
 	Ping(ctx context.Context) error
-	// Request has a command carried out by one node. ErrNoNode if it is not there.
-	Request(ctx context.Context, from, node string, payload []byte) ([]byte, error)
+	// Request has a command carried out by one node. ErrNoNode if it is not
+	// there. Those of one sender with the same key are carried out one after the
+	// other, in order, also when nobody waits for the answer any more.
+	Request(ctx context.Context, from, node, key string, payload []byte) ([]byte, error)
 
 	// Claim takes all keys for owner until ttl is over, or none: it is false if
 	// another owner holds one of them. What owner itself holds is prolonged.

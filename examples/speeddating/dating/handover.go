@@ -394,7 +394,7 @@ func (p *Platform) ask(ctx context.Context, node string, c command) (answer, err
 	if err != nil {
 		return answer{}, err
 	}
-	b, err = p.bus.Request(ctx, p.node, node, b)
+	b, err = p.bus.Request(ctx, p.node, node, string(c.User), b)
 	if errors.Is(err, ErrNoNode) {
 		return answer{}, err
 	}

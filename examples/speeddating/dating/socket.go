@@ -93,7 +93,13 @@ func (p *Platform) SocketOpened(ctx context.Context, id UserID, socketID string,
 		return err
 	}
 	if first {
-		if err = p.bus.Subscribe(ctx, p.node, id); err != nil {
+		err = p.bus.Subscribe(ctx, p.node, id)
+		p.mu.Lock()
+		if p.people[id] == nil { // gone meanwhile
+			p.bus.Unsubscribe(p.node, id)
+		}
+		p.mu.Unlock()
+		if err != nil {
 			p.dropSocket(socketID)
 			return unavailable("the bus does not answer", err)
 		}
@@ -214,6 +220,7 @@ func (p *Platform) dropSocket(socketID string) {
 	last := len(who.sockets) == 0
 	if last {
 		delete(p.people, who.id)
+		p.bus.Unsubscribe(p.node, who.id) // it does not wait; a new socket's Subscribe comes after
 	}
 	room, invite, wanted := who.room, who.invite, who.wants
 	gone := command{Verb: verbGone, User: who.id, Socket: socketID}
@@ -228,9 +235,6 @@ func (p *Platform) dropSocket(socketID string) {
 	p.settleLocked(who)
 	p.mu.Unlock()
 	p.release(socketBytes)
-	if last {
-		p.bus.Unsubscribe(p.node, who.id)
-	}
 	elsewhere := !last || p.presence.Online(string(who.id))
 	if last && elsewhere && wanted {
 		p.publish(Event{To: who.id, Kind: wishKind, Data: &wish{Wants: true, Again: true}})

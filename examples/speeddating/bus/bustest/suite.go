@@ -128,12 +128,12 @@ func broadcast(t *testing.T, a, b dating.Bus) {
 func request(t *testing.T, a, b dating.Bus) {
 	join(t, a, "n1")
 	join(t, b, "n2")
-	got, err := a.Request(t.Context(), "n1", "n2", []byte("hello"))
+	got, err := a.Request(t.Context(), "n1", "n2", "key", []byte("hello"))
 	require.NoError(t, err)
 	require.Equal(t, "n2 answers n1 hello", string(got))
-	_, err = a.Request(t.Context(), "n1", "n2", []byte("fail"))
+	_, err = a.Request(t.Context(), "n1", "n2", "key", []byte("fail"))
 	require.Error(t, err)
-	_, err = a.Request(t.Context(), "n1", "n9", []byte("hello"))
+	_, err = a.Request(t.Context(), "n1", "n9", "key", []byte("hello"))
 	require.ErrorIs(t, err, dating.ErrNoNode)
 }
 
@@ -225,7 +225,7 @@ func leave(t *testing.T, a, b dating.Bus) {
 	leave()
 	a.Publish("n1", "ann", []byte("1"))
 	a.Broadcast("n1", []byte("2"))
-	_, err = a.Request(t.Context(), "n1", "n2", nil)
+	_, err = a.Request(t.Context(), "n1", "n2", "key", nil)
 	require.ErrorIs(t, err, dating.ErrNoNode)
 	leave, err = b.Join(t.Context(), "n2", h)
 	require.NoError(t, err)
