@@ -452,7 +452,7 @@ func (f *fleet) judge(r *load.Report) {
 func (f *fleet) empty(base int64) {
 	began := time.Now()
 	for f.keys() != base || func() int { n, _ := f.live(0); return n }() != 0 {
-		if time.Since(began) > 2*time.Minute {
+		if time.Since(began) > 150*time.Second {
 			keys, _ := f.rdb.Keys(context.Background(), "*").Result()
 			f.t.Errorf("Redis has %d keys, at first it had %d: %.40q", f.keys(), base, keys)
 			return
@@ -468,7 +468,10 @@ func TestCrowdOnRedisCluster(t *testing.T) {
 	if testing.Short() {
 		t.Skip("a minute of load")
 	}
-	users := crowdSize(150)
+	users := crowdSize(0)
+	if users == 0 {
+		t.Skip("PLIMSOLL_CLUSTER_USERS is not set")
+	}
 	rds := redistest.NewCluster(t)
 	f := newFleet(t, 3, users, rds.Client(t), "redis://"+rds.Addrs()[0]+"?addr="+rds.Addrs()[1]+"&addr="+rds.Addrs()[2])
 	base := f.keys()

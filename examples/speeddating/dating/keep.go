@@ -18,7 +18,7 @@ func (p *Platform) keep(ctx context.Context) error {
 	}
 	tick := time.NewTicker(p.rules.FlushEvery)
 	defer tick.Stop()
-	var beat, looked time.Time
+	var beat, looked, swept time.Time
 	for {
 		select {
 		case <-ctx.Done():
@@ -33,8 +33,13 @@ func (p *Platform) keep(ctx context.Context) error {
 		// node's death cuts short is known to have lasted.
 		p.mu.Lock()
 		talking := len(p.calls) > 0
-		bereaved := time.Since(p.bereaved) < 2*p.rules.NodeLease
+		died := p.bereaved
 		p.mu.Unlock()
+		bereaved := time.Since(died) < 2*p.rules.NodeLease
+		if !died.Equal(swept) && time.Since(died) > p.rules.NodeLease { // nobody comes back under its name
+			p.presence.Sweep()
+			swept = died
+		}
 		if talking || time.Since(beat) >= p.rules.NodeLease/3 {
 			if err := p.beat(ctx); err != nil {
 				p.log.Error("this node cannot say that it lives", "err", err)
