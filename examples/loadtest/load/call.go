@@ -25,7 +25,8 @@ type call struct {
 	over     chan struct{} // abandoned
 	abandonO sync.Once
 
-	speaking sync.WaitGroup // lines whose answer is not there yet
+	speaking sync.WaitGroup   // lines whose answer is not there yet
+	spoken   [2]chan struct{} // closed when the side's last line has its answer; chat's own
 
 	mu        sync.Mutex
 	room      string
@@ -173,7 +174,7 @@ func (c *call) play(ctx context.Context) error {
 		return err
 	}
 	wait(ctx, time.Until(talked.Add(c.r.opt.Call)))
-	c.speaking.Wait() // what a cut held up is still said
+	c.finish()
 
 	end := time.Now()
 	c.mu.Lock()
@@ -194,6 +195,25 @@ func (c *call) play(ctx context.Context) error {
 	c.settle()
 	c.check()
 	return nil
+}
+
+// finish waits until what a cut or a fault held up has been said after all: a
+// socket's messages are taken in order, so the answer to a ping comes after
+// all of them.
+func (c *call) finish() {
+	c.speaking.Wait()
+	if !c.r.opt.Faults && c.r.opt.Cuts == 0 {
+		return
+	}
+	var both sync.WaitGroup
+	for _, p := range c.sides {
+		both.Go(func() {
+			if err := p.request(context.Background(), "ping", nil, nil); err != nil {
+				c.r.figures.fail("ping", err)
+			}
+		})
+	}
+	both.Wait()
 }
 
 // insist tries again what the platform says it cannot do now, where faults are
@@ -271,15 +291,21 @@ func (c *call) chat(ctx context.Context, since time.Time) error {
 	return nil
 }
 
-// say sends a line of chat. Where sockets are cut or faults are expected it waits
-// for the answer: a line that was taken must arrive, one that was refused need
-// not.
+// say sends a line of chat. Where faults are expected it waits for the answer,
+// behind those of the lines before: a line that was taken must arrive, one that
+// was refused need not.
 func (c *call) say(p *person, side, n int, data map[string]any) {
-	if !c.r.opt.Faults && c.r.opt.Cuts == 0 {
+	if !c.r.opt.Faults {
 		p.send("room:chat", data)
 		return
 	}
+	before, said := c.spoken[side], make(chan struct{})
+	c.spoken[side] = said
 	c.speaking.Go(func() {
+		defer close(said)
+		if before != nil {
+			<-before // one line after the other
+		}
 		if err := p.request(context.Background(), "room:chat", data, nil); err != nil {
 			c.r.figures.fail("room:chat", err)
 			c.mu.Lock()
