@@ -23,6 +23,7 @@ type config struct {
 	addr           string
 	probeAddr      string
 	db             string
+	backup         string
 	redis          string
 	memoryLimit    int64 // bytes; 0: the cgroup's limit, else 512 MiB
 	maxConnections int
@@ -56,6 +57,7 @@ var knobs = []knob{
 	{"addr", "where to listen; port 0 picks a free one", text(func(c *config) *string { return &c.addr }), ":8080"},
 	{"probe-addr", "a second address for /healthz, /readyz, /health and /metrics alone, which no crowd can fill", text(func(c *config) *string { return &c.probeAddr }), ""},
 	{"db", "an SQLite file, or postgres://user:password@host/database", text(func(c *config) *string { return &c.db }), "speeddating.db"},
+	{"backup", "write a copy of the -db file here and exit; the server that uses it may go on", text(func(c *config) *string { return &c.backup }), ""},
 	{"redis", "redis://… joins several processes on one -db postgres://…; of a Redis Cluster any server, and others as ?addr=host:port; empty: one process", text(func(c *config) *string { return &c.redis }), ""},
 	{"memory-limit", "the budget of the process, like 256MiB; empty: the cgroup's limit, else 512MiB", size(func(c *config) *int64 { return &c.memoryLimit }), ""},
 	{"max-connections", "sockets in all", number(func(c *config) *int { return &c.maxConnections }), "1200"},

@@ -15,6 +15,7 @@ import (
 	"time"
 
 	"github.com/plimsoll-go/plimsoll/examples/speeddating/bots"
+	"github.com/plimsoll-go/plimsoll/examples/speeddating/store"
 )
 
 func main() {
@@ -33,6 +34,9 @@ func run(ctx context.Context, args []string, getenv func(string) string, stdout,
 	cfg, err := parseConfig(args, getenv, stderr)
 	if err != nil {
 		return err
+	}
+	if cfg.backup != "" {
+		return store.Backup(ctx, cfg.db, cfg.backup)
 	}
 	log := slog.New(slog.NewTextHandler(stderr, &slog.HandlerOptions{Level: cfg.logLevel}))
 	app, err := newApp(ctx, cfg, log)

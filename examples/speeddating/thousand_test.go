@@ -1,8 +1,6 @@
 package main
 
 import (
-	"bufio"
-	"os/exec"
 	"path/filepath"
 	"strings"
 	"testing"
@@ -21,20 +19,7 @@ func TestThousand(t *testing.T) {
 	if testing.Short() {
 		t.Skip("a minute of load")
 	}
-	// Without the race detector, which would be measured instead.
-	binary := filepath.Join(t.TempDir(), "speeddating")
-	out, err := exec.Command("go", "build", "-o", binary, ".").CombinedOutput()
-	require.NoError(t, err, string(out))
-	server := exec.Command(binary, "-addr", "127.0.0.1:0", "-db", filepath.Join(t.TempDir(), "thousand.db"))
-	stdout, err := server.StdoutPipe()
-	require.NoError(t, err)
-	require.NoError(t, server.Start())
-	t.Cleanup(func() { _ = server.Process.Kill(); _ = server.Wait() }) // killed
-	line, err := bufio.NewReader(stdout).ReadString('\n')
-	require.NoError(t, err)
-	url, ok := strings.CutPrefix(strings.TrimSpace(line), "listening on ")
-	require.True(t, ok, line)
-
+	server, url := launch(t, build(t), "-db", filepath.Join(t.TempDir(), "thousand.db"))
 	report, err := load.Run(t.Context(), load.Options{
 		URL: url, Users: 1000, Ramp: 25 * time.Second, Duration: 30 * time.Second, PID: server.Process.Pid,
 		Patience: time.Minute, // the load and other tests share the machine

@@ -25,8 +25,7 @@ type call struct {
 	over     chan struct{} // abandoned
 	abandonO sync.Once
 
-	speaking sync.WaitGroup   // lines whose answer is not there yet
-	spoken   [2]chan struct{} // closed when the side's last line has its answer; chat's own
+	speaking sync.WaitGroup // lines whose answer is not there yet
 
 	mu        sync.Mutex
 	room      string
@@ -174,7 +173,7 @@ func (c *call) play(ctx context.Context) error {
 		return err
 	}
 	wait(ctx, time.Until(talked.Add(c.r.opt.Call)))
-	c.finish()
+	c.speaking.Wait() // what a cut held up is still said
 
 	end := time.Now()
 	c.mu.Lock()
@@ -195,25 +194,6 @@ func (c *call) play(ctx context.Context) error {
 	c.settle()
 	c.check()
 	return nil
-}
-
-// finish waits until what a cut or a fault held up has been said after all: a
-// socket's messages are taken in order, so the answer to a ping comes after
-// all of them.
-func (c *call) finish() {
-	c.speaking.Wait()
-	if !c.r.opt.Faults && c.r.opt.Cuts == 0 {
-		return
-	}
-	var both sync.WaitGroup
-	for _, p := range c.sides {
-		both.Go(func() {
-			if err := p.request(context.Background(), "ping", nil, nil); err != nil {
-				c.r.figures.fail("ping", err)
-			}
-		})
-	}
-	both.Wait()
 }
 
 // insist tries again what the platform says it cannot do now, where faults are
@@ -291,21 +271,15 @@ func (c *call) chat(ctx context.Context, since time.Time) error {
 	return nil
 }
 
-// say sends a line of chat. Where faults are expected it waits for the answer,
-// behind those of the lines before: a line that was taken must arrive, one that
-// was refused need not.
+// say sends a line of chat. Where sockets are cut or faults are expected it waits
+// for the answer: a line that was taken must arrive, one that was refused need
+// not.
 func (c *call) say(p *person, side, n int, data map[string]any) {
-	if !c.r.opt.Faults {
+	if !c.r.opt.Faults && c.r.opt.Cuts == 0 {
 		p.send("room:chat", data)
 		return
 	}
-	before, said := c.spoken[side], make(chan struct{})
-	c.spoken[side] = said
 	c.speaking.Go(func() {
-		defer close(said)
-		if before != nil {
-			<-before // one line after the other
-		}
 		if err := p.request(context.Background(), "room:chat", data, nil); err != nil {
 			c.r.figures.fail("room:chat", err)
 			c.mu.Lock()

@@ -94,6 +94,7 @@ func (p *Platform) Link(ctx context.Context, s Session, email, password string) 
 	case errors.Is(err, ErrNotFound):
 		return Credential{}, refuse(Unauthenticated, "the session is over")
 	case err != nil:
+		p.sessions.Delete(s.Hash) // it may have been written all the same
 		return Credential{}, unavailable("the database does not answer", err)
 	}
 	p.forget(s.User)
@@ -143,6 +144,7 @@ func (p *Platform) Login(ctx context.Context, email, password string) (Credentia
 // Logout ends s; its sockets get session:invalidated.
 func (p *Platform) Logout(ctx context.Context, s Session) error {
 	if err := p.store.EndSession(ctx, s.Hash); err != nil {
+		p.sessions.Delete(s.Hash) // it may have been written all the same
 		return unavailable("the database does not answer", err)
 	}
 	p.endEverywhere(endedSessions{User: s.User, Hashes: []TokenHash{s.Hash}, Reason: "logout"})

@@ -171,7 +171,11 @@ func (p *Platform) closeInvite(in *invite, kind, reason string) {
 	}
 	delete(p.invites, in.id)
 	in.timer.Stop()
+	unsure := in.unsure
 	p.mu.Unlock()
+	if unsure {
+		p.undo(in)
+	}
 	p.unclaim(in.id, in.caller.ID, in.callee.ID)
 	out := &InviteOutcome{InviteID: in.id, Reason: reason}
 	p.mu.Lock()

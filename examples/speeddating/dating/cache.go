@@ -9,7 +9,8 @@ import (
 
 // makeCaches makes what stands in front of the store. A change is written to
 // the store first and then told to every node, which drops or changes its
-// entry; cacheFor bounds how long one lives that was told nothing.
+// entry; so it is after a fault, when nobody knows whether the write was done.
+// cacheFor bounds how long one lives that was told nothing.
 func (p *Platform) makeCaches(o Options) (err error) {
 	const cacheFor, nobodyFor = 10 * time.Minute, 10 * time.Second
 	var errs [4]error
@@ -64,6 +65,12 @@ func (p *Platform) total(id UserID, t Totals) {
 		u.TalkSeconds, u.Calls = t.TalkSeconds, t.Calls
 		return &u, lru.OpSet
 	})
+}
+
+// totalEverywhere does so on every node.
+func (p *Platform) totalEverywhere(id UserID, t Totals) {
+	p.total(id, t)
+	p.broadcast(message{Total: id, Totals: &t})
 }
 
 // Trim gives back this fraction of the caches, for memory pressure.

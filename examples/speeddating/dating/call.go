@@ -131,14 +131,31 @@ func (p *Platform) begin(ctx context.Context, in *invite, c command) (*call, err
 	}
 	cl.StartedAt, cl.begun = now(), time.Now()
 	cl.EndsAt = cl.StartedAt.Add(cl.length())
-	if err := p.store.StartCall(ctx, cl.Call); err != nil {
+	err = p.store.StartCall(ctx, cl.Call)
+	p.mu.Lock()
+	if in.unsure && errors.Is(err, ErrConflict) {
+		err = nil // an earlier try was written, although its answer did not come
+	}
+	in.unsure = err != nil && !errors.Is(err, ErrBusy)
+	p.mu.Unlock()
+	switch {
+	case errors.Is(err, ErrBusy):
 		p.release(callBytes)
-		if errors.Is(err, ErrBusy) {
-			return nil, busy
-		}
+		return nil, busy
+	case err != nil:
+		p.release(callBytes)
 		return nil, unavailable("the database does not answer", err)
 	}
 	return cl, nil
+}
+
+// undo removes the call of an invite that came to nothing, in case it was
+// written after all: it would keep both from any other.
+func (p *Platform) undo(in *invite) {
+	e := EndedCall{Call: Call{RoomID: in.id, Members: [2]UserID{in.caller.ID, in.callee.ID}}}
+	p.background(func() {
+		_, _ = p.insist(in.id, func() (map[UserID]Totals, error) { return p.store.EndCall(p.life, e) })
+	})
 }
 
 func (c *call) length() time.Duration { return time.Duration(c.AgreedSeconds) * time.Second }

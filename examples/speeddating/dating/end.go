@@ -119,16 +119,36 @@ func (p *Platform) finish(c *call, e EndedCall) {
 	if err == nil {
 		return
 	}
-	for wait := 100 * time.Millisecond; err != nil && !errors.Is(err, ErrNotFound); wait = min(2*wait, 5*time.Second) {
-		p.log.Error("the end of a call was not written", "room", c.RoomID, "err", err)
-		select {
-		case <-p.life.Done():
-			return
-		case <-time.After(wait):
+	p.log.Error("the end of a call was not written", "room", c.RoomID, "err", err)
+	totals, err = p.insist(c.RoomID, func() (map[UserID]Totals, error) { return p.store.EndCall(p.life, e) })
+	if err != nil && !errors.Is(err, ErrNotFound) {
+		return // the node ends
+	}
+	// ErrNotFound: it had been written although the answer did not come, and
+	// what the two have now is for the next look to tell.
+	for _, id := range e.Members {
+		if t, ok := totals[id]; ok {
+			p.totalEverywhere(id, t)
+		} else {
+			p.forget(id)
 		}
-		_, err = p.store.EndCall(p.life, e)
 	}
 	p.forgetCall(c)
+}
+
+// insist tries until the store has an answer or the node ends.
+func (p *Platform) insist(room string, f func() (map[UserID]Totals, error)) (totals map[UserID]Totals, err error) {
+	for wait := 100 * time.Millisecond; ; wait = min(2*wait, 2*time.Second) {
+		select {
+		case <-p.life.Done():
+			return nil, p.life.Err()
+		case <-time.After(wait):
+		}
+		if totals, err = f(); err == nil || errors.Is(err, ErrNotFound) {
+			return totals, err
+		}
+		p.log.Error("the end of a call was not written", "room", room, "err", err)
+	}
 }
 
 // forgetCall frees the two, and the memory.
@@ -148,8 +168,7 @@ func (p *Platform) forgetCall(c *call) {
 func (p *Platform) tell(e EndedCall, totals map[UserID]Totals) {
 	f := &Finalized{RoomID: e.RoomID, DurationSeconds: int(e.EndedAt.Sub(e.StartedAt) / time.Second), Reason: e.Reason}
 	for id, t := range totals {
-		p.total(id, t)
-		p.broadcast(message{Total: id, Totals: &t})
+		p.totalEverywhere(id, t)
 	}
 	p.mu.Lock()
 	for _, id := range e.Members {

@@ -19,6 +19,7 @@ type invite struct {
 	timer          *time.Timer
 	held           bool   // somebody is at it: an answer is being made durable
 	gone           UserID // who vanished meanwhile
+	unsure         bool   // the store may hold a call of it: an answer did not come
 }
 
 // openedInvite tells the caller's nodes of the invite. It does not leave them.

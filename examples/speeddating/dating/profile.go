@@ -86,6 +86,7 @@ func (p *Platform) UpdateProfile(ctx context.Context, id UserID, c ProfileChange
 		}
 	}
 	if err := p.store.UpdateProfile(ctx, id, name, gender, socials); err != nil {
+		p.forget(id) // it may have been written all the same
 		return Profile{}, unavailable("the database does not answer", err)
 	}
 	if err := p.changed(ctx, id); err != nil {
@@ -120,6 +121,7 @@ func (p *Platform) SetSelfie(ctx context.Context, id UserID, b []byte, contentTy
 	}
 	m := Media{ID: randomID(20), Type: contentType, Bytes: b}
 	if err := p.store.SetSelfie(ctx, id, m); err != nil {
+		p.forget(id)
 		return "", unavailable("the database does not answer", err)
 	}
 	if old.SelfieID != "" {

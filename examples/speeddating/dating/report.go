@@ -31,6 +31,7 @@ func (p *Platform) Report(ctx context.Context, by, about UserID, reason string) 
 	case errors.Is(err, ErrConflict):
 		return refuse(Conflict, "you have reported this person already")
 	case err != nil:
+		p.forget(about) // it may have been written all the same
 		return unavailable("the database does not answer", err)
 	}
 	p.relateAll(relation{A: by, B: about, Reported: true})
@@ -56,10 +57,10 @@ func (p *Platform) Decide(ctx context.Context, about UserID, s Standing) error {
 	if errors.Is(err, ErrNotFound) {
 		return refuse(UserNotFound, "no such person")
 	}
+	p.forget(about) // after a fault too: it may have been written all the same
 	if err != nil {
 		return unavailable("the database does not answer", err)
 	}
-	p.forget(about)
 	if s == Out {
 		p.suspend(ctx, about, "banned")
 	}

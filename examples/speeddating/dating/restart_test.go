@@ -72,12 +72,7 @@ func TestRestartFinishesCalls(t *testing.T) {
 // What must be kept although the database is away: nothing is acknowledged
 // that is not written, and an end that could not be written is written later.
 func TestStoreAway(t *testing.T) {
-	synctest.Test(t, func(t *testing.T) {
-		w := newWorld(t, 0, dating.Rules{})
-		f := &faulty{Store: w.store}
-		w.faulty = f
-		s := w.start("n1")
-		defer w.close()
+	bubbleFaulty(t, func(t *testing.T, s *server, f *faulty) {
 		ann, bob, cat, dan := s.free("Ann"), s.free("Bob"), s.free("Cat"), s.free("Dan")
 		start := ann.call(bob, 60)
 		time.Sleep(10 * time.Second)
@@ -116,10 +111,71 @@ func TestStoreAway(t *testing.T) {
 	})
 }
 
+// A database that is cut off while it commits has written, or has not; the
+// answer does not come. Whoever tries again gets on, whoever does not is kept
+// from nothing, and what is in memory is what is in the store.
+func TestStoreAnswersAreLost(t *testing.T) {
+	bubbleFaulty(t, func(t *testing.T, s *server, f *faulty) {
+		ann, bob, cat, dan, eve := s.free("Ann"), s.free("Bob"), s.free("Cat"), s.free("Dan"), s.free("Eve")
+		in, err := ann.invite(bob, 60)
+		require.NoError(t, err)
+		f.mute.Store(true)
+		_, err = bob.accept(in.InviteID, 60)
+		refused(t, dating.Unavailable, err)
+		f.mute.Store(false)
+		start, err := bob.accept(in.InviteID, 60)
+		require.NoError(t, err, "the same call, a second time")
+
+		in, err = cat.invite(dan, 60)
+		require.NoError(t, err)
+		f.mute.Store(true)
+		_, err = dan.accept(in.InviteID, 60)
+		refused(t, dating.Unavailable, err)
+		f.mute.Store(false)
+		time.Sleep(30 * time.Second) // the invitation expires
+		dan.call(eve, 60)
+		require.Empty(t, cat.calls(), "a call that never was leaves nothing")
+
+		f.mute.Store(true)
+		short, cancel := context.WithTimeout(ctx, 50*time.Millisecond)
+		defer cancel()
+		refused(t, dating.Unavailable, s.EndCall(short, ann.id, start.RoomID))
+		name := "Anna"
+		_, err = s.UpdateProfile(ctx, ann.id, dating.ProfileChange{Name: &name})
+		refused(t, dating.Unavailable, err)
+		refused(t, dating.Unavailable, s.Logout(ctx, cat.session))
+		f.mute.Store(false)
+		time.Sleep(10 * time.Second)
+		for _, p := range []*person{ann, bob} {
+			require.Len(t, p.calls(), 1)
+			profile, err := s.Profile(ctx, p.id)
+			require.NoError(t, err)
+			require.EqualValues(t, 1, profile.Metrics.Calls)
+			require.EqualValues(t, 30, profile.Metrics.TalkSeconds)
+		}
+		profile, err := s.Profile(ctx, ann.id)
+		require.NoError(t, err)
+		require.Equal(t, "Anna", profile.Name)
+		_, err = s.Authenticate(ctx, cat.token)
+		refused(t, dating.Unauthenticated, err)
+	})
+}
+
+func bubbleFaulty(t *testing.T, f func(*testing.T, *server, *faulty)) {
+	synctest.Test(t, func(t *testing.T) {
+		w := newWorld(t, 0, dating.Rules{})
+		st := &faulty{Store: w.store}
+		w.faulty = st
+		defer w.close()
+		f(t, w.start("n1"), st)
+	})
+}
+
 // faulty is a store that can be away.
 type faulty struct {
 	dating.Store
 	away  atomic.Bool
+	mute  atomic.Bool // it does what it is asked, and the answer is lost
 	hangs atomic.Bool // EndCall, while away
 }
 
@@ -152,7 +208,22 @@ func (f *faulty) StartCall(ctx context.Context, c dating.Call) error {
 	if err := f.err(); err != nil {
 		return err
 	}
-	return f.Store.StartCall(ctx, c)
+	return f.answer(f.Store.StartCall(ctx, c))
+}
+
+func (f *faulty) answer(err error) error {
+	if f.mute.Load() {
+		return errAway
+	}
+	return err
+}
+
+func (f *faulty) UpdateProfile(ctx context.Context, id dating.UserID, name, gender string, socials dating.Socials) error {
+	return f.answer(f.Store.UpdateProfile(ctx, id, name, gender, socials))
+}
+
+func (f *faulty) EndSession(ctx context.Context, hash dating.TokenHash) error {
+	return f.answer(f.Store.EndSession(ctx, hash))
 }
 
 func (f *faulty) EndCall(ctx context.Context, c dating.EndedCall) (map[dating.UserID]dating.Totals, error) {
@@ -162,7 +233,11 @@ func (f *faulty) EndCall(ctx context.Context, c dating.EndedCall) (map[dating.Us
 		}
 		return nil, err
 	}
-	return f.Store.EndCall(ctx, c)
+	totals, err := f.Store.EndCall(ctx, c)
+	if err := f.answer(err); err != nil {
+		return nil, err
+	}
+	return totals, nil
 }
 
 func (f *faulty) SetCooldown(ctx context.Context, a, b dating.UserID, until time.Time) error {

@@ -10,8 +10,6 @@ import (
 	"sync"
 	"time"
 
-	_ "modernc.org/sqlite" // the driver
-
 	"github.com/plimsoll-go/plimsoll/examples/speeddating/dating"
 )
 

@@ -2,28 +2,39 @@ package store
 
 import (
 	"context"
+	"errors"
 	"maps"
 	"slices"
+	"strings"
 	"time"
+
+	"modernc.org/sqlite"
+	sqlite3 "modernc.org/sqlite/lib"
 
 	"github.com/plimsoll-go/plimsoll/examples/speeddating/dating"
 )
 
-// StartCall makes the call durable: two statements.
+// StartCall makes the call durable: one statement, and the trigger that writes
+// its members with it.
 func (s *SQLite) StartCall(ctx context.Context, c dating.Call) error {
 	return s.do(ctx, func(t *tx) error {
-		n, err := t.exec(`INSERT INTO calls (room_id, node, incarnation, caller_id, callee_id, agreed, started_at, ends_at)
-			VALUES (?, ?, ?, ?, ?, ?, ?, ?) ON CONFLICT DO NOTHING`,
+		_, err := t.exec(`INSERT INTO calls (room_id, node, incarnation, caller_id, callee_id, agreed, started_at, ends_at)
+			VALUES (?, ?, ?, ?, ?, ?, ?, ?)`,
 			c.RoomID, c.Node, c.Incarnation, c.Members[0], c.Members[1], c.AgreedSeconds, ms(c.StartedAt), ms(c.EndsAt))
-		if err := changed(n, err, dating.ErrConflict); err != nil {
-			return err
-		}
-		n, err = t.exec(`INSERT INTO call_members (user_id, room_id) VALUES (?1, ?3), (?2, ?3) ON CONFLICT DO NOTHING`, c.Members[0], c.Members[1], c.RoomID)
-		if err == nil && n != 2 {
+		switch {
+		case doubles(err, "call_members.user_id"):
 			return dating.ErrBusy // one of them is in another call
+		case doubles(err, "calls.room_id"):
+			return dating.ErrConflict
 		}
 		return err
 	})
+}
+
+// doubles reports whether err is that a key is there already.
+func doubles(err error, key string) bool {
+	e, ok := errors.AsType[*sqlite.Error](err)
+	return ok && e.Code() == sqlite3.SQLITE_CONSTRAINT_PRIMARYKEY && strings.HasSuffix(strings.TrimRight(e.Error(), " ()0123456789"), key)
 }
 
 // AddChat keeps what was said in running calls, and forgets what is older than
@@ -98,7 +109,8 @@ func (s *SQLite) Said(ctx context.Context, roomID string, keep int) (chat []dati
 	return chat, socials, err
 }
 
-// EndCall removes the call and writes what it leaves: four statements.
+// EndCall removes the call and writes what it leaves: three statements, and the
+// trigger that keeps the two apart.
 func (s *SQLite) EndCall(ctx context.Context, c dating.EndedCall) (map[dating.UserID]dating.Totals, error) {
 	chat, err := encode(c.Chat, "[]")
 	if err != nil {
@@ -117,13 +129,13 @@ func (s *SQLite) EndCall(ctx context.Context, c dating.EndedCall) (map[dating.Us
 		}
 		a, b := c.Members[0], c.Members[1]
 		seconds := int64(c.EndedAt.Sub(c.StartedAt) / time.Second)
-		_, err = t.exec(`INSERT INTO histories (user_id, other_id, room_id, started_at, ended_at, seconds, reason, chat, socials)
-			VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9), (?2, ?1, ?3, ?4, ?5, ?6, ?7, ?8, ?9)`,
-			a, b, c.RoomID, ms(c.StartedAt), ms(c.EndedAt), seconds, c.Reason, chat, socials)
+		_, err = t.exec(`INSERT INTO histories (user_id, other_id, room_id, started_at, ended_at, seconds, reason, chat, socials, apart_until)
+			VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10), (?2, ?1, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10)`,
+			a, b, c.RoomID, ms(c.StartedAt), ms(c.EndedAt), seconds, c.Reason, chat, socials, ms(c.Cooldown))
 		if err != nil {
 			return err
 		}
-		err = t.rows(`UPDATE users SET talk_seconds = talk_seconds + ?, calls = calls + 1 WHERE id IN (?, ?) RETURNING id, talk_seconds, calls`,
+		return t.rows(`UPDATE users SET talk_seconds = talk_seconds + ?, calls = calls + 1 WHERE id IN (?, ?) RETURNING id, talk_seconds, calls`,
 			[]any{seconds, a, b}, func(r scanner) error {
 				var id dating.UserID
 				var x dating.Totals
@@ -131,10 +143,6 @@ func (s *SQLite) EndCall(ctx context.Context, c dating.EndedCall) (map[dating.Us
 				totals[id] = x
 				return err
 			})
-		if err != nil {
-			return err
-		}
-		return t.setCooldown(a, b, c.Cooldown)
 	})
 	return totals, err
 }

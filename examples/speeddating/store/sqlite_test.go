@@ -66,7 +66,7 @@ func TestConformance(t *testing.T) {
 			continue
 		}
 		args := make([]any, strings.Count(text, "?"))
-		for i := 9; i > 0; i-- { // numbered arguments
+		for i := len(args); i > 0; i-- { // numbered arguments
 			if strings.Contains(text, fmt.Sprint("?", i)) {
 				args = args[:i]
 				break

@@ -23,7 +23,7 @@ func Run(t *testing.T, open func(*testing.T) dating.Store) {
 		{"People", people}, {"Pictures", pictures}, {"Accounts", accounts}, {"Sessions", sessions},
 		{"Relations", relations}, {"Intros", intros}, {"Reports", reports},
 		{"Calls", calls}, {"OneCallAPerson", oneCallAPerson}, {"EndOnce", endOnce}, {"ShortCall", shortCall},
-		{"Orphans", orphans}, {"Said", said}, {"History", history}, {"HistoryBytes", historyBytes}, {"Archive", archive}, {"Sweeps", sweeps}, {"SweepGuests", sweepGuests}, {"Contexts", contexts},
+		{"Orphans", orphans}, {"Said", said}, {"History", history}, {"HistoryBytes", historyBytes}, {"Archive", archive}, {"Sweeps", sweeps}, {"SweepGuests", sweepGuests}, {"AtOnce", atOnce}, {"Nonsense", nonsense}, {"Contexts", contexts},
 	} {
 		t.Run(test.name, func(t *testing.T) {
 			test.f(&suite{T: t, Store: open(t), ctx: context.Background(), now: time.Now().UTC().Truncate(time.Millisecond)})
