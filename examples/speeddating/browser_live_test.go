@@ -95,7 +95,7 @@ func TestDashboard(t *testing.T) {
 		}
 	}
 	require.Error(t, people.Reserve(m.Budget))
-	w.until(`['high', 'critical'].includes(document.querySelector('#level').textContent)`)
+	w.until(`['2', '3'].includes(document.querySelector('#level').dataset.level)`)
 	w.until(`document.querySelector('#events').textContent.includes('The level is')`)
 	w.until(`document.querySelector('#events').textContent.includes('gave back')`)
 	w.until(`document.querySelector('#events').textContent.includes('Refused: people')`)

@@ -9,6 +9,7 @@ import (
 	"image/jpeg"
 	"net"
 	"net/http"
+	"path/filepath"
 	"strings"
 	"testing"
 	"time"
@@ -95,11 +96,12 @@ func TestForeignPages(t *testing.T) {
 	}
 }
 
-// TestUploads takes pictures as cameras make them, one at a time.
+// TestUploads takes pictures as cameras make them, one at a time, in a process
+// whose memory is its own.
 func TestUploads(t *testing.T) {
 	t.Parallel()
-	app := startApp(t, func(c *config) { c.memoryLimit = 1200 << 20 })
-	v := signUp(t, app.URL(), "Ada")
+	app := startProcess(t, "-db", filepath.Join(t.TempDir(), "uploads.db"), "-memory-limit", "1200MiB")
+	v := signUp(t, app.url, "Ada")
 	var big bytes.Buffer
 	require.NoError(t, jpeg.Encode(&big, image.NewGray(image.Rect(0, 0, 4000, 3000)), nil))
 	v.mustDo("PUT", "/media/selfie", big.Bytes(), http.StatusOK)
@@ -109,7 +111,7 @@ func TestUploads(t *testing.T) {
 	deep = append([]byte("\x89PNG\r\n\x1a\n\x00\x00\x00\x0d"), binary.BigEndian.AppendUint32(deep, crc32.ChecksumIEEE(deep))...)
 	require.Equal(t, "too_large", v.code("PUT", "/media/selfie", deep, http.StatusRequestEntityTooLarge))
 
-	slow, err := net.Dial("tcp", strings.TrimPrefix(app.URL(), "http://"))
+	slow, err := net.Dial("tcp", strings.TrimPrefix(app.url, "http://"))
 	require.NoError(t, err)
 	defer slow.Close()
 	fmt.Fprintf(slow, "PUT /media/selfie HTTP/1.1\r\nHost: x\r\nAuthorization: Bearer %s\r\nContent-Length: 1000\r\n\r\nx", v.Token)
@@ -117,7 +119,7 @@ func TestUploads(t *testing.T) {
 		status, _, _ := v.do("PUT", "/media/selfie", big.Bytes())
 		return status == http.StatusTooManyRequests
 	}, patience, 10*time.Millisecond)
-	signUp(t, app.URL(), "Ben").mustDo("PUT", "/media/selfie", big.Bytes(), http.StatusOK)
+	signUp(t, app.url, "Ben").mustDo("PUT", "/media/selfie", big.Bytes(), http.StatusOK)
 }
 
 // TestProbes gets health checks through when every place is taken, on a

@@ -25,7 +25,8 @@ type call struct {
 	over     chan struct{} // abandoned
 	abandonO sync.Once
 
-	speaking sync.WaitGroup // lines whose answer is not there yet
+	speaking sync.WaitGroup   // lines whose answer is not there yet
+	spoken   [2]chan struct{} // closed when the side's last line has its answer; chat's own
 
 	mu        sync.Mutex
 	room      string
@@ -173,14 +174,14 @@ func (c *call) play(ctx context.Context) error {
 		return err
 	}
 	wait(ctx, time.Until(talked.Add(c.r.opt.Call)))
-	c.speaking.Wait() // what a cut held up is still said
+	c.finish()
 
 	end := time.Now()
 	c.mu.Lock()
 	c.ending = true
 	c.mu.Unlock()
 	if err := c.insist(func() error {
-		return caller.request(ctx, "call:end", map[string]any{"roomId": c.room}, nil)
+		return caller.request(ctx, "call:end", map[string]any{"roomId": c.roomID()}, nil)
 	}); err != nil {
 		return fmt.Errorf("call:end: %w", err)
 	}
@@ -194,6 +195,22 @@ func (c *call) play(ctx context.Context) error {
 	c.settle()
 	c.check()
 	return nil
+}
+
+// finish waits until what a cut, a fault or a busy machine held up has been
+// said after all: a socket's messages are taken in order, so the answer to a ping
+// comes after all of them.
+func (c *call) finish() {
+	c.speaking.Wait()
+	var both sync.WaitGroup
+	for _, p := range c.sides {
+		both.Go(func() {
+			if err := p.request(context.Background(), "ping", nil, nil); err != nil {
+				c.r.figures.fail("ping", err)
+			}
+		})
+	}
+	both.Wait()
 }
 
 // insist tries again what the platform says it cannot do now, where faults are
@@ -225,9 +242,9 @@ func (c *call) negotiate() error {
 // answer by the goroutine of the callee's socket.
 func (c *call) describe(side int, kind string, offer uint64, round int) {
 	setup := map[string]string{"offer": "actpass", "answer": "active"}[kind]
-	n := c.number(side, round)
+	n, room := c.number(side, round), c.roomID()
 	data := map[string]any{
-		"roomId":      c.room,
+		"roomId":      room,
 		"description": map[string]string{"type": kind, "sdp": description(n, setup)},
 	}
 	if offer != 0 {
@@ -239,7 +256,7 @@ func (c *call) describe(side int, kind string, offer uint64, round int) {
 	c.mu.Unlock()
 	p.send("rtc:"+kind, data)
 	for i := range c.r.opt.Candidates {
-		p.send("rtc:ice", map[string]any{"roomId": c.room, "candidate": iceCandidate(n, i)})
+		p.send("rtc:ice", map[string]any{"roomId": room, "candidate": iceCandidate(n, i)})
 	}
 }
 
@@ -260,7 +277,7 @@ func (c *call) chat(ctx context.Context, since time.Time) error {
 			c.mu.Lock()
 			c.sentAt[side] = append(c.sentAt[side], time.Now())
 			c.mu.Unlock()
-			c.say(p, side, n, map[string]any{"roomId": c.room, "text": text})
+			c.say(p, side, n, map[string]any{"roomId": c.roomID(), "text": text})
 		}
 		select {
 		case <-c.over:
@@ -271,15 +288,28 @@ func (c *call) chat(ctx context.Context, since time.Time) error {
 	return nil
 }
 
-// say sends a line of chat. Where sockets are cut or faults are expected it waits
-// for the answer: a line that was taken must arrive, one that was refused need
-// not.
+// roomID is the call's room as far as it is known.
+func (c *call) roomID() string {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	return c.room
+}
+
+// say sends a line of chat. Where faults are expected it waits for the answer,
+// behind those of the lines before: a line that was taken must arrive, one that
+// was refused need not.
 func (c *call) say(p *person, side, n int, data map[string]any) {
-	if !c.r.opt.Faults && c.r.opt.Cuts == 0 {
+	if !c.r.opt.Faults {
 		p.send("room:chat", data)
 		return
 	}
+	before, said := c.spoken[side], make(chan struct{})
+	c.spoken[side] = said
 	c.speaking.Go(func() {
+		defer close(said)
+		if before != nil {
+			<-before // one line after the other
+		}
 		if err := p.request(context.Background(), "room:chat", data, nil); err != nil {
 			c.r.figures.fail("room:chat", err)
 			c.mu.Lock()

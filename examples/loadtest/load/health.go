@@ -71,8 +71,8 @@ func (r *runner) askHealth(ctx context.Context) *health {
 
 // over tells what happened from one document to another.
 func (h *health) over(end *health, minutes float64) *ServerHealth {
-	if h == nil || end == nil {
-		return nil
+	if h == nil || end == nil || end.Platform.Store.Statements < h.Platform.Store.Statements {
+		return nil // no answer, or the server was restarted
 	}
 	rate := func(a, b struct{ Hits, Misses float64 }) float64 {
 		hits, misses := b.Hits-a.Hits, b.Misses-a.Misses

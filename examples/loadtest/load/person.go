@@ -198,7 +198,7 @@ func (p *person) take(m sigclient.Message) {
 	switch m.Type {
 	case "queue:snapshot", "queue:update", "queue:delta", "queue:marks":
 		p.r.figures.presence.Add(1)
-		if m.Type == "queue:delta" {
+		if m.Type == "queue:delta" && p.index%followers == 0 {
 			p.follow(m.Data)
 		}
 		return
@@ -219,6 +219,10 @@ func (p *person) take(m sigclient.Message) {
 		c.take(p, m)
 	}
 }
+
+// Every followers-th person reads its window of the queue whole, as a page would:
+// for all, that would cost this one process more than the server spends on them.
+const followers = 16
 
 // follow checks that a frame fits what came before it, and that nobody is in
 // the window twice.

@@ -18,7 +18,6 @@ type link struct {
 	base  uint64
 	sent  int // of queue
 	bytes int
-	lost  bool // the queue was full: the receiver is to hear that it missed some
 
 	urgent   bool      // somebody waits for an acknowledgement of what was not sent yet
 	progress time.Time // of the last acknowledgement, or the first sending after one
