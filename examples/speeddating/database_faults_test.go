@@ -276,7 +276,7 @@ func TestDatabaseFaults(t *testing.T) {
 				t.Logf("the store: %d faults, %d tried again, %d refused, %d orphans", st.Store.Errors, st.Store.Retries, st.Store.Refused, st.Orphans)
 			}
 			require.NoError(t, stopped(server))
-			server, _ = launch(t, binary, "-addr", port, "-db", db)
+			launch(t, binary, "-addr", port, "-db", db)
 			readyWithin(t, url, 5*time.Second)
 			book.check(t, func(query string) string { return srv.SQL(t, db, query) })
 		})

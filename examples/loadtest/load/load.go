@@ -180,12 +180,14 @@ func Run(ctx context.Context, opt Options) (*Report, error) {
 	go r.progress(background)
 	go r.follow(background, server)
 
-	r.arrive(ctx)
+	// Calls begin while people still arrive: those who came first would else
+	// all call at once.
 	matched := make(chan struct{})
 	go func() {
 		defer close(matched)
 		r.match(background)
 	}()
+	r.arrive(ctx)
 	cuts := make(chan struct{})
 	go func() {
 		defer close(cuts)
