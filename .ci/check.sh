@@ -29,7 +29,7 @@ say "other systems"
 GOOS=darwin CGO_ENABLED=0 go build ./lru/... ./connmgr/... ./memmgr/... ./compress/... ./presence/... ./signaling/...
 GOOS=windows CGO_ENABLED=0 go build ./lru/... ./connmgr/... ./memmgr/... ./compress/... ./presence/... ./signaling/...
 say "every benchmark once"
-go test -run '^$' -bench . -benchtime 1x ./lru ./connmgr ./memmgr ./compress ./presence ./signaling >"$tools/bench.txt" || { cat "$tools/bench.txt"; exit 1; }
+go test -run '^$' -bench . -benchtime 1x -timeout 3m ./lru ./connmgr ./memmgr ./compress ./presence ./signaling >"$tools/bench.txt" || { cat "$tools/bench.txt"; exit 1; }
 for module in internal/bench internal/tools; do
 	clean "go mod tidy in $module" go -C "$module" mod tidy -diff
 	[ "$module" = internal/tools ] || { say "go vet in $module"; go -C "$module" vet ./...; }

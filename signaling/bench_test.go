@@ -32,9 +32,12 @@ func BenchmarkQueue(b *testing.B) {
 	peers := h.Peers("u")
 	b.ReportAllocs()
 	for b.Loop() {
-		h.Broadcast(f)
 		for _, p := range peers {
 			p.mu.Lock()
+			if err := p.enqueueLocked(f); err != nil {
+				p.mu.Unlock()
+				b.Fatal(err)
+			}
 			p.out.take(1)
 			p.out.written()
 			p.out.forget(h, 1)
