@@ -5,6 +5,8 @@ import (
 	"fmt"
 	"slices"
 	"strings"
+
+	"github.com/plimsoll-go/plimsoll/internal/bench/summary"
 )
 
 // hitRatios feeds each cache the same streams, one goroutine, with whatever it
@@ -14,11 +16,11 @@ import (
 func hitRatios() {
 	sizes := []int{200, 2000, 20_000}
 	fmt.Printf("\nhit ratio, %d keys, %d requests, at %v entries\n", streamKeys, streamLen, sizes)
-	printHits(streams(), sizes)
+	printHits("mean hit ratio, generated streams", streams(), sizes)
 }
 
 // printHits prints a row for each cache.
-func printHits(all []stream, sizes []int) {
+func printHits(what string, all []stream, sizes []int) {
 	type row struct {
 		name string
 		run  func(s stream, n int) float64
@@ -39,6 +41,7 @@ func printHits(all []stream, sizes []int) {
 		fmt.Printf(" %-*s", 6*len(sizes)-1, s.name)
 	}
 	fmt.Println("  mean")
+	means := map[string]float64{}
 	for _, r := range rows {
 		fmt.Printf("%-16s", r.name)
 		sum := 0.0
@@ -50,8 +53,17 @@ func printHits(all []stream, sizes []int) {
 			}
 			fmt.Print(" ")
 		}
-		fmt.Printf(" %6.2f\n", sum/float64(len(all)*len(sizes)))
+		means[r.name] = sum / float64(len(all)*len(sizes))
+		fmt.Printf(" %6.2f\n", means[r.name])
 	}
+	best := ""
+	for name, mean := range means {
+		if name != "Belady" && !strings.HasPrefix(name, "plimsoll") && mean > means[best] {
+			best = name
+		}
+	}
+	summary.Row(what, fmt.Sprintf("%.1f %%", means["plimsoll"]), fmt.Sprintf("%.1f %% (%s, the best peer)", means[best], best),
+		fmt.Sprintf("%+.1f points; LRU %.1f %%, the optimum %.1f %%", means["plimsoll"]-means[best], means["plimsoll strict"], means["Belady"]))
 	fmt.Println("(plimsoll strict is LRU; Belady, which knows the future, need not admit)")
 }
 

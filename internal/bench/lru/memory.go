@@ -5,6 +5,8 @@ import (
 	"runtime"
 	"slices"
 	"syscall"
+
+	"github.com/plimsoll-go/plimsoll/internal/bench/summary"
 )
 
 // collect returns the live heap after a full collection.
@@ -23,6 +25,7 @@ func bytesPerEntry() {
 	const n = 100_000
 	const held = 48 + 16
 	fmt.Printf("\nbytes for an entry beside key and value, %d entries\n%-16s %8s %8s\n", n, "", "fresh", "churned")
+	each := map[string]float64{}
 	for _, cand := range candidates[string]() {
 		before := collect()
 		c := cand.make(n)
@@ -31,9 +34,12 @@ func bytesPerEntry() {
 		fill(&c, n, 5*n)
 		churned := collect() - before
 		fmt.Printf("%-16s %8.1f %8.1f\n", cand.name, float64(fresh)/n-held, float64(churned)/n-held)
+		each[cand.name] = float64(churned)/n - held
 		c.close()
 		runtime.KeepAlive(c)
 	}
+	own, other := each["plimsoll"], each["otter"]
+	summary.Row("memory of an entry beside key and value, after churn", fmt.Sprintf("%.0f B", own), fmt.Sprintf("%.0f B (otter)", other), summary.Less(own, other))
 	fmt.Println("(ristretto keeps no key: add 48)")
 }
 
@@ -84,6 +90,7 @@ func count(n int, f func(i int)) string {
 func collector() {
 	const n = 1_000_000
 	fmt.Printf("\nCPU time of a collection, %d entries, the keys' and values' own included\n%-16s %8s %8s\n", n, "", "med ms", "best ms")
+	each := map[string]float64{}
 	for _, cand := range candidates[string]() {
 		runtime.GC()
 		c := cand.make(n)
@@ -95,10 +102,13 @@ func collector() {
 			runtime.GC()
 			took = append(took, 1000*(cpuSeconds()-before))
 		}
-		fmt.Printf("%-16s %8.1f %8.1f\n", cand.name, quantile(took, 0.5), slices.Min(took))
+		each[cand.name] = quantile(took, 0.5)
+		fmt.Printf("%-16s %8.1f %8.1f\n", cand.name, each[cand.name], slices.Min(took))
 		c.get("")
 		c.close()
 	}
+	own, other := each["plimsoll"], each["otter"]
+	summary.Row("CPU time of a garbage collection with a million entries", fmt.Sprintf("%.0f ms", own), fmt.Sprintf("%.0f ms (otter)", other), summary.Less(own, other))
 }
 
 // cpuSeconds is what the process has used, whatever else the machine does.

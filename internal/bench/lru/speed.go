@@ -9,6 +9,8 @@ import (
 	"strings"
 	"sync"
 	"time"
+
+	"github.com/plimsoll-go/plimsoll/internal/bench/summary"
 )
 
 // workload is a stream of look-ups and what is done on a miss.
@@ -109,6 +111,10 @@ func run[K key](cores int, w workload[K], keyOf func(int) K) {
 		ops := *rounds * slice * cores
 		fmt.Printf("%-16s %8.1f %8.1f %9.2f %9.2f %6.1f%%\n", cand.name, m, p, med/m, p10/p, 100*float64(hits[i])/float64(ops))
 		caches[i].close()
+	}
+	if all[0].name == "plimsoll" && all[base].name == "otter" {
+		own := quantile(took[0], 0.5)
+		summary.Row(fmt.Sprintf("%s, %d core(s)", w.name, cores), fmt.Sprintf("%.0f ns", own), fmt.Sprintf("%.0f ns (otter)", med), summary.Faster(own, med))
 	}
 }
 

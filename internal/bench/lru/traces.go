@@ -40,7 +40,7 @@ func replay() {
 		all = append(all, s)
 	}
 	fmt.Printf("hit ratio on recorded streams, at %v entries\n", at)
-	printHits(all, at)
+	printHits("mean hit ratio, recorded streams", all, at)
 }
 
 // glimpse finds "gli", one of the traces that the LIRS paper (Jiang, Zhang,

@@ -15,6 +15,8 @@ import (
 	"time"
 
 	"github.com/KimMachineGun/automemlimit/memlimit"
+
+	"github.com/plimsoll-go/plimsoll/internal/bench/summary"
 	"github.com/plimsoll-go/plimsoll/memmgr"
 	"github.com/plimsoll-go/plimsoll/memmgr/memmgrtest"
 )
@@ -162,6 +164,12 @@ func TestOvershoot(t *testing.T) {
 				continue // left out by -run
 			}
 			slices.Sort(o)
+			if mode.name != "ledger" {
+				own := over["ledger"]
+				summary.Row(fmt.Sprintf("overshoot beyond %d MiB of %d, beside %s", int64(mark*float64(limit))>>20, limit>>20, mode.what),
+					fmt.Sprintf("%.1f MiB, %d of %d killed", own[len(own)/2], killed["ledger"], len(own)),
+					fmt.Sprintf("%.1f MiB, %d of %d killed", o[len(o)/2], killed[mode.name], len(o)), summary.Less(max(own[len(own)/2], 0), o[len(o)/2]))
+			}
 			fmt.Fprintf(&table, "  %-68s %6d of %d %10.1f %10.1f\n", mode.what, killed[mode.name], len(o), o[len(o)/2], o[len(o)-1])
 		}
 		if killed["ledger"] > 0 {

@@ -1,8 +1,7 @@
 // Package presence compares presence.Tracker with the in-memory presence of
 // centrifuge, in one run:
 //
-//	go test -bench . ./presence
-//	go test -run Memory -v ./presence
+//	go test -v ./presence
 //
 // The two do not do the same. Centrifuge keeps a map of clients for each
 // channel and leaves connections, heartbeats, join and leave messages and

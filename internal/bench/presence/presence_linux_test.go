@@ -4,11 +4,14 @@ import (
 	"context"
 	"fmt"
 	"runtime"
+	"slices"
 	"testing"
 
 	"github.com/centrifugal/centrifuge"
-	"github.com/plimsoll-go/plimsoll/presence"
 	"golang.org/x/sys/unix"
+
+	"github.com/plimsoll-go/plimsoll/internal/bench/summary"
+	"github.com/plimsoll-go/plimsoll/presence"
 )
 
 const members = 100_000
@@ -56,93 +59,67 @@ func fill(tb testing.TB) (*presence.Tracker, *centrifuge.MemoryPresenceManager, 
 	return t, m, names
 }
 
-// cpu reports the processor time of an operation, which a busy machine does
+// spent is the processor time of this process in ns, which a busy machine does
 // not change as it does the time on the clock.
-func cpu(b *testing.B, loop func(i int)) {
-	b.ReportAllocs()
-	runtime.GC()
-	start := spent()
-	for i := 0; b.Loop(); i++ {
-		loop(i)
-	}
-	b.ReportMetric(float64(spent()-start)/float64(b.N), "cpu-ns/op")
-}
-
 func spent() int64 {
 	var u unix.Rusage
 	_ = unix.Getrusage(unix.RUSAGE_SELF, &u)
 	return u.Utime.Nano() + u.Stime.Nano()
 }
 
-func BenchmarkComeAndGo(b *testing.B) {
-	t, m, names := fill(b)
-	b.Run("plimsoll", func(b *testing.B) {
-		cpu(b, func(i int) {
-			u := names[i*7919%members]
-			t.Leave("queue", u)
-			_ = t.Join("queue", u, info)
-		})
-	})
-	b.Run("centrifuge", func(b *testing.B) {
-		cpu(b, func(i int) {
+// TestTable prints the processor time of each operation, the median of rounds in
+// which the two take turns.
+func TestTable(t *testing.T) {
+	tr, m, names := fill(t)
+	comesAndGoes := func(i int) {
+		u := names[i*7919%members]
+		tr.Leave("queue", u)
+		_ = tr.Join("queue", u, info)
+	}
+	for _, c := range []struct {
+		what         string
+		n            int // operations a round
+		ours, theirs func(i int)
+	}{
+		{"a member goes and comes", 20_000, comesAndGoes, func(i int) {
 			u := names[i*7919%members]
 			_ = m.RemovePresence("queue", u, u)
 			add(m, "queue", u, info)
-		})
-	})
-}
-
-// A minute of a member's life as the two need it: he comes, he is kept alive,
-// he goes. Centrifuge's clients
-// add themselves again every 25 s (Config.ClientPresenceUpdateInterval), a
-// Tracker keeps a socket until it is told of its end.
-func BenchmarkMinute(b *testing.B) {
-	t, m, names := fill(b)
-	b.Run("plimsoll", func(b *testing.B) {
-		cpu(b, func(i int) {
-			u := names[i*7919%members]
-			t.Leave("queue", u)
-			_ = t.Join("queue", u, info)
-		})
-	})
-	b.Run("centrifuge", func(b *testing.B) {
-		cpu(b, func(i int) {
+		}},
+		// Centrifuge's clients add themselves again every 25 s
+		// (Config.ClientPresenceUpdateInterval); a Tracker keeps a socket until it
+		// is told of its end.
+		{"a member's minute: he goes, comes, is kept alive", 20_000, comesAndGoes, func(i int) {
 			u := names[i*7919%members]
 			_ = m.RemovePresence("queue", u, u)
 			add(m, "queue", u, info)
 			for j := 1; j <= 2; j++ { // others have their turn in between
 				add(m, "queue", names[(i+j*members/3)*7919%members], info)
 			}
-		})
-	})
-}
-
-func BenchmarkCount(b *testing.B) {
-	t, m, _ := fill(b)
-	b.Run("plimsoll", func(b *testing.B) {
-		cpu(b, func(int) {
-			_ = t.Count("queue")
-		})
-	})
-	b.Run("centrifuge", func(b *testing.B) {
-		cpu(b, func(int) {
-			_, _ = m.PresenceStats("queue")
-		})
-	})
-}
-
-func BenchmarkFirstFifty(b *testing.B) {
-	t, m, _ := fill(b)
-	b.Run("plimsoll", func(b *testing.B) {
-		cpu(b, func(int) {
-			_, _ = t.List("queue", presence.ListOptions{Limit: 50})
-		})
-	})
-	b.Run("centrifuge", func(b *testing.B) {
-		cpu(b, func(int) {
-			_, _ = m.Presence("queue") // all: there is no page
-		})
-	})
+		}},
+		{"how many there are", 100, func(int) { _ = tr.Count("queue") }, func(int) { _, _ = m.PresenceStats("queue") }},
+		{"the first fifty (centrifuge gives all)", 20,
+			func(int) { _, _ = tr.List("queue", presence.ListOptions{Limit: 50}) },
+			func(int) { _, _ = m.Presence("queue") }},
+	} {
+		var took [2][]float64
+		for range 11 {
+			for side, f := range []func(int){c.ours, c.theirs} {
+				runtime.GC()
+				start := spent()
+				for i := range c.n {
+					f(i)
+				}
+				took[side] = append(took[side], float64(spent()-start)/float64(c.n))
+			}
+		}
+		for side := range took {
+			slices.Sort(took[side])
+		}
+		ours, theirs := took[0][5], took[1][5]
+		t.Logf("%-50s plimsoll %10.0f ns, centrifuge %10.0f ns", c.what, ours, theirs)
+		summary.Row("presence: "+c.what, fmt.Sprintf("%.2f µs", ours/1e3), fmt.Sprintf("%.2f µs (centrifuge)", theirs/1e3), summary.Faster(ours, theirs))
+	}
 }
 
 func heap() float64 {
@@ -182,5 +159,7 @@ func TestMemory(t *testing.T) {
 		runtime.KeepAlive(m)
 		t.Logf("%2d channels a user: plimsoll %.0f bytes a membership (with user and socket), centrifuge %.0f (without), ratio %.2f",
 			channels, ours, theirs, ours/theirs)
+		summary.Row(fmt.Sprintf("presence: memory of a membership, %d topics a user", channels),
+			fmt.Sprintf("%.0f B with user and socket", ours), fmt.Sprintf("%.0f B without (centrifuge)", theirs), summary.Less(ours, theirs))
 	}
 }
