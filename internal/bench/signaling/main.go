@@ -1,10 +1,20 @@
 //go:build linux
 
-// Command signaling compares the hub with other WebSocket servers: memory of
-// an idle socket, CPU and rate of a broadcast and of a burst. Each server is a
-// process of its own pinned to one core, the client another on another core:
+// Command signaling compares the hub with other WebSocket servers: what a
+// socket costs in memory, what a handshake, a broadcast, a burst, a relayed
+// message and a ping cost in CPU.
 //
-//	go run ./signaling -n 10000
+//	go run ./signaling
+//
+// Each server is a process of its own, pinned to one core; the client, raw
+// sockets in one epoll set, is pinned to another. The servers take turns, and
+// of the runs of each the medians are printed, then what is asked of the hub
+// beside what it reached. Plimsoll is the whole product: a hub with rooms,
+// sessions that resume, limits and figures. raw is the floor: ready bytes,
+// written once for each socket by Go's net package.
+//
+// Socket.IO takes part if node and npm are there; what it needs is in
+// socketio/, pinned, and installed at the first run.
 package main
 
 import (
@@ -25,8 +35,10 @@ import (
 
 func main() {
 	n := flag.Int("n", 10000, "sockets")
-	runs := flag.Int("runs", 1, "runs of each server; medians are printed")
-	only := flag.String("only", "raw,plimsoll,plimsoll-portable,gws,chat,centrifuge", "servers")
+	runs := flag.Int("runs", 3, "runs of each server; medians are printed")
+	only := flag.String("only", "raw,plimsoll,plimsoll-portable,gws,chat,centrifuge,socket.io", "servers")
+	ping := flag.Duration("ping", 5*time.Second, "how often the servers ping; their cost is computed for every 25 s")
+	profile := flag.String("profile", "", "write a CPU profile of each Go server's phases to this `directory`")
 	server := flag.String("serve", "", "run as this server (internal)")
 	flag.Parse()
 	if *server != "" {
@@ -37,36 +49,31 @@ func main() {
 		}
 		return
 	}
-	pin(1)
-	fmt.Printf("%d sockets; KiB a socket of settled RSS; CPU of the server in µs a delivery\n", *n)
-	fmt.Printf("%-18s %8s %10s %8s | %10s %8s | %10s %8s %9s | %8s\n", "server", "idle", "exchanged", "after", "single/s", "CPU", "burst/s", "CPU", "peak MiB", "shake µs")
-	for _, name := range strings.Split(*only, ",") {
-		var all []result
-		for range *runs {
-			r, err := measure(name, *n)
-			if err != nil {
-				fmt.Println(name, err)
-				continue
-			}
-			all = append(all, r)
+	names := strings.Split(*only, ",")
+	if i := slices.Index(names, "socket.io"); i >= 0 {
+		if err := installSocketIO(); err != nil {
+			fmt.Printf("SKIPPED: socket.io is not compared: %v\n\n", err)
+			names = slices.Delete(names, i, i+1)
 		}
-		if len(all) == 0 {
-			continue
-		}
-		m := func(f func(result) float64) float64 {
-			var v []float64
-			for _, r := range all {
-				v = append(v, f(r))
-			}
-			slices.Sort(v)
-			return v[len(v)/2]
-		}
-		fmt.Printf("%-18s %8.2f %10.2f %8.2f | %10.0f %8.2f | %10.0f %8.2f %9.1f | %8.0f\n", name,
-			m(func(r result) float64 { return r.idle }), m(func(r result) float64 { return r.exchanged }), m(func(r result) float64 { return r.after }),
-			m(func(r result) float64 { return r.single }), m(func(r result) float64 { return r.singleCPU }),
-			m(func(r result) float64 { return r.burst }), m(func(r result) float64 { return r.burstCPU }), m(func(r result) float64 { return r.peak }),
-			m(func(r result) float64 { return r.shake }))
 	}
+	pin(1)
+	os.Setenv("BENCH_PROFILE", *profile)
+	os.Setenv("BENCH_PING", strconv.FormatInt(ping.Milliseconds(), 10))
+	all := map[string][]figures{}
+	for i := range *runs {
+		for _, name := range names {
+			fmt.Fprintf(os.Stderr, "\rrun %d of %d: %-20s", i+1, *runs, name)
+			f, err := measure(name, *n, *ping)
+			if err != nil {
+				fmt.Fprintf(os.Stderr, "\n%s: %v\n", name, err)
+			}
+			if f != nil {
+				all[name] = append(all[name], f)
+			}
+		}
+	}
+	fmt.Fprint(os.Stderr, "\r\033[K")
+	report(names, all, *n, *runs)
 }
 
 func pin(cpu int) {
@@ -75,23 +82,22 @@ func pin(cpu int) {
 	unix.SchedSetaffinity(0, &set)
 }
 
-type result struct {
-	idle, exchanged, after, single, singleCPU, burst, burstCPU, peak, shake float64
-}
-
 // remote is a server process.
 type remote struct {
 	cmd  *exec.Cmd
 	addr string
 }
 
-func start(name string) (*remote, error) {
+func start(name string, deflate bool) (*remote, error) {
 	exe, err := os.Executable()
 	if err != nil {
 		return nil, err
 	}
 	cmd := exec.Command(exe, "-serve", name)
-	cmd.Env = append(os.Environ(), "GOMAXPROCS=1")
+	if name == "socket.io" {
+		cmd = socketIO(deflate)
+	}
+	cmd.Env = append(cmd.Environ(), "GOMAXPROCS=1")
 	cmd.Stderr = os.Stderr
 	out, err := cmd.StdoutPipe()
 	if err != nil {
@@ -101,7 +107,10 @@ func start(name string) (*remote, error) {
 		return nil, err
 	}
 	line, err := bufio.NewReader(out).ReadString('\n')
-	return &remote{cmd, strings.TrimSpace(line)}, err
+	if err != nil {
+		return nil, fmt.Errorf("start: %w", err)
+	}
+	return &remote{cmd, strings.TrimSpace(line)}, nil
 }
 
 // ask calls a path of the server's control and returns the number it answers.
@@ -116,67 +125,160 @@ func (r *remote) ask(path string) float64 {
 	return f
 }
 
+// phase names what follows, for a profile.
+func (r *remote) phase(name string) {
+	if os.Getenv("BENCH_PROFILE") != "" {
+		r.ask("/phase?name=" + name)
+	}
+}
+
 func (r *remote) stop() {
 	r.cmd.Process.Kill()
 	r.cmd.Wait()
 }
 
-func measure(name string, n int) (res result, err error) {
-	r, err := start(name)
-	if err != nil {
-		return res, err
+// figures are what was measured of one server, by column.
+type figures map[string]float64
+
+// measure returns what it could measure before an error.
+func measure(name string, n int, ping time.Duration) (figures, error) {
+	f := figures{}
+	plain, err := f.plain(name, n, ping)
+	if plain != nil {
+		plain.close()
 	}
-	defer r.stop()
-	warm, err := connect(r.addr, name, 200)
 	if err != nil {
-		return res, err
+		return f, err
 	}
-	warm.exchange(name)
-	r.ask("/broadcast?n=16")
-	if err := warm.wait(16 * 200); err != nil {
-		return res, err
+	if name == "raw" { // as it is: bytes are bytes
+		return f, nil
+	}
+	return f, f.deflated(name, n)
+}
+
+// begin starts a server and warms it up.
+func begin(name string, deflate bool) (r *remote, base, live float64, err error) {
+	if r, err = start(name, deflate); err != nil {
+		return nil, 0, 0, err
+	}
+	warm, err := connect(r.addr, name, 2*pairs, deflate)
+	if err == nil {
+		err = warm.exchange()
+	}
+	if err == nil {
+		r.ask("/broadcast?n=16")
+		err = warm.wait(16 * 2 * pairs)
+	}
+	if err == nil && !deflate {
+		err = warm.relay(1000)
+	}
+	if err != nil {
+		r.stop()
+		return nil, 0, 0, fmt.Errorf("warming up: %w", err)
 	}
 	warm.close()
 	time.Sleep(500 * time.Millisecond)
-	base := r.ask("/settled")
-	cpu := r.ask("/cpu")
-	c, err := connect(r.addr, name, n)
+	return r, r.ask("/settled"), r.ask("/live"), nil
+}
+
+func (f figures) plain(name string, n int, ping time.Duration) (*load, error) {
+	r, base, live, err := begin(name, false)
 	if err != nil {
-		return res, err
+		return nil, err
+	}
+	defer r.stop()
+	each := func(path string, base float64) float64 { return (r.ask(path) - base) / 1024 / float64(n) }
+	r.phase("handshake")
+	cpu := r.ask("/cpu")
+	c, err := connect(r.addr, name, n, false)
+	if err != nil {
+		return nil, err
+	}
+	f["handshake"] = (r.ask("/cpu") - cpu) / float64(n)
+	r.phase("")
+	c.pause(time.Second)
+	f["natural"] = each("/steady", base)
+	f["idle"] = each("/settled", base)
+	f["live"] = each("/live", live)
+	if err := c.exchange(); err != nil {
+		return c, fmt.Errorf("exchange: %w", err)
+	}
+	c.pause(3 * time.Second) // what is kept for a resume has been acknowledged
+	f["exchanged"] = each("/settled", base)
+
+	r.phase("single")
+	if f["single rate"], f["single"], err = f.timed(r, c, 20, 1); err != nil {
+		return c, fmt.Errorf("broadcasts: %w", err)
+	}
+	r.phase("")
+	r.ask("/settled")
+	before := r.ask("/peak?reset=1")
+	r.phase("burst")
+	if f["burst rate"], f["burst"], err = f.timed(r, c, 8, 16); err != nil {
+		return c, fmt.Errorf("bursts: %w", err)
+	}
+	f["peak"] = (r.ask("/peak") - before) / (1 << 20)
+
+	const relayed = 40000
+	r.phase("relay")
+	cpu, began := r.ask("/cpu"), time.Now()
+	if err := c.relay(relayed); err != nil {
+		return c, fmt.Errorf("relay: %w", err)
+	}
+	f["relay rate"] = relayed / time.Since(began).Seconds()
+	f["relay"] = (r.ask("/cpu") - cpu) / relayed
+
+	r.phase("")
+	if name != "raw" && name != "gws" { // which ping only if told to
+		c.pause(3 * time.Second)
+		r.phase("ping")
+		cpu, began = r.ask("/cpu"), time.Now()
+		c.pause(2 * ping)
+		f["ping"] = (r.ask("/cpu") - cpu) / time.Since(began).Seconds() / float64(n) * ping.Seconds() / 25
+		r.phase("")
+		if c.gone > 0 {
+			return c, fmt.Errorf("%d sockets were closed while they were idle", c.gone)
+		}
+	}
+	c.pause(time.Second)
+	f["after"] = each("/settled", base)
+	return c, nil
+}
+
+func (f figures) deflated(name string, n int) error {
+	r, base, _, err := begin(name, true)
+	if err != nil {
+		return fmt.Errorf("deflate: %w", err)
+	}
+	defer r.stop()
+	c, err := connect(r.addr, name, n, true)
+	if err != nil {
+		return fmt.Errorf("deflate: %w", err)
 	}
 	defer c.close()
-	res.shake = (r.ask("/cpu") - cpu) / float64(n)
-	perSocket := func() float64 { return (r.ask("/settled") - base) / 1024 / float64(n) }
-	time.Sleep(time.Second)
-	res.idle = perSocket()
-	if err := c.exchange(name); err != nil {
-		return res, err
+	c.pause(time.Second)
+	r.ask("/broadcast?n=1")
+	if err := c.wait(n); err != nil {
+		return fmt.Errorf("deflated broadcast: %w", err)
 	}
-	time.Sleep(3 * time.Second) // what is kept for a resume has been acknowledged
-	c.drain()
-	res.exchanged = perSocket()
+	c.pause(time.Second)
+	f["deflate memory"] = (r.ask("/settled")-base)/1024/float64(n) - f["idle"]
+	if f["deflate rate"], f["deflate"], err = f.timed(r, c, 20, 1); err != nil {
+		return fmt.Errorf("deflated broadcasts: %w", err)
+	}
+	return nil
+}
 
-	timed := func(rounds, each int) (rate, cost float64, err error) {
-		cpu, began := r.ask("/cpu"), time.Now()
-		for range rounds {
-			r.ask(fmt.Sprint("/broadcast?n=", each))
-			if err := c.wait(each * n); err != nil {
-				return 0, 0, err
-			}
+// timed has messages broadcast, each time as many at once, and returns
+// deliveries a second and the server's CPU in µs a delivery.
+func (f figures) timed(r *remote, c *load, rounds, each int) (rate, cost float64, err error) {
+	cpu, began, total := r.ask("/cpu"), time.Now(), 0
+	for i := 0; i < rounds && (i < 3 || time.Since(began) < 6*time.Second); i++ {
+		r.ask(fmt.Sprint("/broadcast?n=", each))
+		if err := c.wait(each * len(c.fds)); err != nil {
+			return 0, 0, err
 		}
-		total := float64(rounds * each * n)
-		return total / time.Since(began).Seconds(), (r.ask("/cpu") - cpu) / total, nil
+		total += each * len(c.fds)
 	}
-	if res.single, res.singleCPU, err = timed(20, 1); err != nil {
-		return res, err
-	}
-	before := r.ask("/peak")
-	if res.burst, res.burstCPU, err = timed(10, 16); err != nil {
-		return res, err
-	}
-	res.peak = (r.ask("/peak") - before) / (1 << 20)
-	time.Sleep(3 * time.Second)
-	c.drain()
-	res.after = perSocket()
-	return res, nil
+	return float64(total) / time.Since(began).Seconds(), (r.ask("/cpu") - cpu) / float64(total), nil
 }
