@@ -58,7 +58,6 @@ func main() {
 	}
 	pin(1)
 	os.Setenv("BENCH_PROFILE", *profile)
-	os.Setenv("BENCH_PING", strconv.FormatInt(ping.Milliseconds(), 10))
 	all := map[string][]figures{}
 	for i := range *runs {
 		for _, name := range names {
@@ -88,7 +87,7 @@ type remote struct {
 	addr string
 }
 
-func start(name string, deflate bool) (*remote, error) {
+func start(name string, deflate bool, ping time.Duration) (*remote, error) {
 	exe, err := os.Executable()
 	if err != nil {
 		return nil, err
@@ -97,7 +96,7 @@ func start(name string, deflate bool) (*remote, error) {
 	if name == "socket.io" {
 		cmd = socketIO(deflate)
 	}
-	cmd.Env = append(cmd.Environ(), "GOMAXPROCS=1")
+	cmd.Env = append(cmd.Environ(), "GOMAXPROCS=1", fmt.Sprint("BENCH_PING=", ping.Milliseconds()))
 	cmd.Stderr = os.Stderr
 	out, err := cmd.StdoutPipe()
 	if err != nil {
@@ -143,22 +142,22 @@ type figures map[string]float64
 // measure returns what it could measure before an error.
 func measure(name string, n int, ping time.Duration) (figures, error) {
 	f := figures{}
-	plain, err := f.plain(name, n, ping)
-	if plain != nil {
-		plain.close()
+	err := f.plain(name, n)
+	if err == nil && name != "raw" { // to which all bytes are the same
+		err = f.deflated(name, n)
 	}
-	if err != nil {
-		return f, err
+	if err == nil && name != "raw" && name != "gws" { // which ping only if told to
+		err = f.pings(name, n, ping)
 	}
-	if name == "raw" { // as it is: bytes are bytes
-		return f, nil
-	}
-	return f, f.deflated(name, n)
+	return f, err
 }
 
+// usual is how often servers ping while something else is measured.
+const usual = 25 * time.Second
+
 // begin starts a server and warms it up.
-func begin(name string, deflate bool) (r *remote, base, live float64, err error) {
-	if r, err = start(name, deflate); err != nil {
+func begin(name string, deflate bool, ping time.Duration) (r *remote, base, live float64, err error) {
+	if r, err = start(name, deflate, ping); err != nil {
 		return nil, 0, 0, err
 	}
 	warm, err := connect(r.addr, name, 2*pairs, deflate)
@@ -181,10 +180,10 @@ func begin(name string, deflate bool) (r *remote, base, live float64, err error)
 	return r, r.ask("/settled"), r.ask("/live"), nil
 }
 
-func (f figures) plain(name string, n int, ping time.Duration) (*load, error) {
-	r, base, live, err := begin(name, false)
+func (f figures) plain(name string, n int) error {
+	r, base, live, err := begin(name, false, usual)
 	if err != nil {
-		return nil, err
+		return err
 	}
 	defer r.stop()
 	each := func(path string, base float64) float64 { return (r.ask(path) - base) / 1024 / float64(n) }
@@ -192,8 +191,9 @@ func (f figures) plain(name string, n int, ping time.Duration) (*load, error) {
 	cpu := r.ask("/cpu")
 	c, err := connect(r.addr, name, n, false)
 	if err != nil {
-		return nil, err
+		return err
 	}
+	defer c.close()
 	f["handshake"] = (r.ask("/cpu") - cpu) / float64(n)
 	r.phase("")
 	c.pause(time.Second)
@@ -201,21 +201,21 @@ func (f figures) plain(name string, n int, ping time.Duration) (*load, error) {
 	f["idle"] = each("/settled", base)
 	f["live"] = each("/live", live)
 	if err := c.exchange(); err != nil {
-		return c, fmt.Errorf("exchange: %w", err)
+		return fmt.Errorf("exchange: %w", err)
 	}
 	c.pause(3 * time.Second) // what is kept for a resume has been acknowledged
 	f["exchanged"] = each("/settled", base)
 
 	r.phase("single")
 	if f["single rate"], f["single"], err = f.timed(r, c, 20, 1); err != nil {
-		return c, fmt.Errorf("broadcasts: %w", err)
+		return fmt.Errorf("broadcasts: %w", err)
 	}
 	r.phase("")
 	r.ask("/settled")
 	before := r.ask("/peak?reset=1")
 	r.phase("burst")
 	if f["burst rate"], f["burst"], err = f.timed(r, c, 8, 16); err != nil {
-		return c, fmt.Errorf("bursts: %w", err)
+		return fmt.Errorf("bursts: %w", err)
 	}
 	f["peak"] = (r.ask("/peak") - before) / (1 << 20)
 
@@ -223,30 +223,42 @@ func (f figures) plain(name string, n int, ping time.Duration) (*load, error) {
 	r.phase("relay")
 	cpu, began := r.ask("/cpu"), time.Now()
 	if err := c.relay(relayed); err != nil {
-		return c, fmt.Errorf("relay: %w", err)
+		return fmt.Errorf("relay: %w", err)
 	}
 	f["relay rate"] = relayed / time.Since(began).Seconds()
 	f["relay"] = (r.ask("/cpu") - cpu) / relayed
 
 	r.phase("")
-	if name != "raw" && name != "gws" { // which ping only if told to
-		c.pause(3 * time.Second)
-		r.phase("ping")
-		cpu, began = r.ask("/cpu"), time.Now()
-		c.pause(2 * ping)
-		f["ping"] = (r.ask("/cpu") - cpu) / time.Since(began).Seconds() / float64(n) * ping.Seconds() / 25
-		r.phase("")
-		if c.gone > 0 {
-			return c, fmt.Errorf("%d sockets were closed while they were idle", c.gone)
-		}
-	}
-	c.pause(time.Second)
+	c.pause(3 * time.Second)
 	f["after"] = each("/settled", base)
-	return c, nil
+	return nil
+}
+
+// pings are counted while nothing else happens.
+func (f figures) pings(name string, n int, every time.Duration) error {
+	r, _, _, err := begin(name, false, every)
+	if err != nil {
+		return err
+	}
+	defer r.stop()
+	c, err := connect(r.addr, name, n, false)
+	if err != nil {
+		return err
+	}
+	defer c.close()
+	r.phase("ping")
+	cpu, began := r.ask("/cpu"), time.Now()
+	c.pause(2 * every)
+	f["ping"] = (r.ask("/cpu") - cpu) / time.Since(began).Seconds() / float64(n) * every.Seconds() / 25
+	r.phase("")
+	if c.gone > 0 {
+		return fmt.Errorf("%d sockets were closed while they were idle", c.gone)
+	}
+	return nil
 }
 
 func (f figures) deflated(name string, n int) error {
-	r, base, _, err := begin(name, true)
+	r, base, _, err := begin(name, true, usual)
 	if err != nil {
 		return fmt.Errorf("deflate: %w", err)
 	}
