@@ -127,7 +127,7 @@ func (h *Hub) Accept(w http.ResponseWriter, r *http.Request, o AcceptOptions) (*
 			}
 			if err != nil {
 				s.conn.SetWriteDeadline(time.Now().Add(100 * time.Millisecond))
-				s.conn.Write(appendClose(nil, websocket.CloseTryAgainLater, h.retryAfter()))
+				s.conn.Write(appendClose(s.first, websocket.CloseTryAgainLater, h.retryAfter()))
 				s.conn.Close()
 				end()
 				return nil, err
@@ -175,19 +175,12 @@ func (p *Peer) resume(token uint32, received uint64) (turn uint32, ok bool) {
 // attach makes s the socket of p and says hello.
 func (h *Hub) attach(p *Peer, s *socket, turn uint32, o AcceptOptions) error {
 	fresh := turn == 0
-	data := map[string]any{}
+	var more map[string]any
 	if o.Hello != nil {
-		p.guard(func() {
-			if more := o.Hello(p); more != nil {
-				data = more
-			}
-		})
+		p.guard(func() { more = o.Hello(p) })
 	}
 	p.mu.Lock()
-	data["userId"], data["sessionId"], data["resumed"] = p.user, p.id, !fresh
-	data["heartbeatSeconds"] = h.opt.PingEvery.Seconds()
-	data["resumeToken"], data["received"] = h.token(p.id, p.tokens.newest), p.got
-	hello, err := json.Marshal(outgoing{Type: "hello", Data: data})
+	hello, err := p.helloLocked(!fresh, more)
 	if p.state == peerClosed || p.sock != nil || p.turn != turn || err != nil {
 		p.mu.Unlock()
 		if err != nil {
@@ -198,7 +191,7 @@ func (h *Hub) attach(p *Peer, s *socket, turn uint32, o AcceptOptions) error {
 	}
 	var head [maxHeader]byte
 	n := putHeader(head[:], finBit|opText, len(hello))
-	s.first = append(head[maxHeader-n:], hello...)
+	s.first = append(append(s.first, head[maxHeader-n:]...), hello...)
 	s.peer, p.sock = p, s
 	p.state = peerOpen
 	now := h.now()
@@ -230,6 +223,39 @@ func (h *Hub) attach(p *Peer, s *socket, turn uint32, o AcceptOptions) error {
 	wait()
 	s.start()
 	return nil
+}
+
+// helloLocked encodes the first message, with what the server adds to it.
+func (p *Peer) helloLocked(resumed bool, more map[string]any) ([]byte, error) {
+	b := make([]byte, 0, 256)
+	b = appendString(append(b, `{"type":"hello","data":{"userId":`...), p.user)
+	b = appendString(append(b, `,"sessionId":`...), p.id)
+	b = strconv.AppendBool(append(b, `,"resumed":`...), resumed)
+	b = strconv.AppendUint(append(b, `,"received":`...), p.got, 10)
+	b = strconv.AppendFloat(append(b, `,"heartbeatSeconds":`...), p.hub.opt.PingEvery.Seconds(), 'f', -1, 64)
+	b = appendString(append(b, `,"resumeToken":`...), p.hub.token(p.id, p.tokens.newest))
+	for _, own := range []string{"userId", "sessionId", "resumed", "received", "heartbeatSeconds", "resumeToken"} {
+		delete(more, own)
+	}
+	if len(more) > 0 {
+		rest, err := json.Marshal(more)
+		if err != nil {
+			return nil, err
+		}
+		b = append(append(b, ','), rest[1:len(rest)-1]...)
+	}
+	return append(b, "}}"...), nil
+}
+
+// appendString appends s as JSON.
+func appendString(b []byte, s string) []byte {
+	for i := range len(s) {
+		if c := s[i]; c < ' ' || c > '~' || c == '"' || c == '\\' {
+			quoted, _ := json.Marshal(s)
+			return append(b, quoted...)
+		}
+	}
+	return append(append(append(b, '"'), s...), '"')
 }
 
 // turnDown answers a request that Check has refused.
@@ -265,6 +291,8 @@ func (h *Hub) dismiss(p *Peer, s *socket) {
 	over := p.over
 	if left || over == nil || p.sock != nil {
 		p.mu.Unlock()
+		s.conn.SetWriteDeadline(time.Now().Add(100 * time.Millisecond))
+		s.conn.Write(s.first)
 		s.conn.Close()
 		if !left {
 			h.socketGone(s)
@@ -299,6 +327,11 @@ func (h *Hub) allowed(r *http.Request) bool {
 	if origin == "" {
 		return len(r.Header.Values("Origin")) == 0
 	}
+	for _, want := range h.opt.Origins {
+		if want == origin {
+			return true
+		}
+	}
 	u, err := url.Parse(origin)
 	if err != nil || u.Host == "" {
 		return false
@@ -321,7 +354,6 @@ func (h *Hub) allowed(r *http.Request) bool {
 
 func (h *Hub) newUpgrader() websocket.Upgrader {
 	return websocket.Upgrader{
-		HandshakeTimeout:  5 * time.Second,
 		EnableCompression: h.opt.Compress,
 		WriteBufferPool:   &noWriteBuffers,
 		CheckOrigin:       func(*http.Request) bool { return true }, // done before

@@ -25,6 +25,7 @@ type Hub struct {
 	wheel    *wheel
 	lane     lane
 	parker   *parker
+	workers  workers
 	stats    counters
 	node     string         // this hub's name on the Bus
 	key      [32]byte       // signs resume tokens
@@ -71,6 +72,7 @@ func New(o Options) (*Hub, error) {
 		shortest = min(shortest, o.ResumeFor)
 	}
 	h.wheel = newWheel(h, shortest)
+	h.workers = workers{hub: h, next: make(chan *socket)}
 	h.upgrader = h.newUpgrader()
 	if !o.Portable {
 		if h.parker, err = newParker(h); err != nil {

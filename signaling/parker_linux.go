@@ -5,6 +5,7 @@ import (
 	"io"
 	"net"
 	"os"
+	"runtime"
 	"sync"
 	"syscall"
 
@@ -64,7 +65,10 @@ func (p *parker) run() {
 		if err != nil {
 			return
 		}
-		for _, ev := range events[:n] {
+		for i, ev := range events[:n] {
+			if i%spareWorkers == spareWorkers-1 {
+				runtime.Gosched() // they may be free again
+			}
 			p.mu.Lock()
 			s := p.table[ev.Fd]
 			if s != nil && s.gen != uint32(ev.Pad) {
@@ -88,7 +92,7 @@ func (s *socket) ready(events uint32) {
 	}
 	if s.armed&armRead != 0 && events&(armRead|failure) != 0 {
 		s.armed &^= armRead
-		p.hub.running.Go(s.serve)
+		p.hub.workers.serve(s)
 	}
 	if s.armed&armWrite != 0 && events&(armWrite|failure) != 0 {
 		s.armed &^= armWrite
@@ -238,9 +242,14 @@ func (s *socket) readNow(b []byte) (int, error) {
 	if s.raw == nil {
 		return 0, errNothing
 	}
+	if s.drained && s.polling {
+		s.drained = false
+		return 0, errNothing
+	}
 	op := reads.Get().(*descriptorOp)
 	n, err := op.do(s.raw.Read, b)
 	reads.Put(op)
+	s.drained = n < len(b) // what comes now the set reports
 	switch {
 	case err == unix.EAGAIN:
 		return 0, errNothing

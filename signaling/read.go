@@ -36,7 +36,7 @@ func (s *socket) wait() {
 	}
 	s.pre = append(s.pre[:len(s.pre):len(s.pre)], first[:n]...)
 	s.peer.hub.stats.bytesIn.Add(int64(n))
-	s.peer.hub.running.Go(s.serve)
+	s.peer.hub.workers.serve(s)
 }
 
 // serve handles what has arrived and goes back to waiting.
@@ -51,6 +51,7 @@ func (s *socket) serve() {
 		s.holdPart(0)
 	}
 	s.borrow()
+	s.drained = false
 	for {
 		ready, err := s.peek()
 		if err != nil {
@@ -132,6 +133,7 @@ func (s *socket) control(op byte, payload []byte) error {
 		h.stats.rtt.Store(int64(h.now() - s.pingAt))
 		p.out.acked(h, s.pingMark)
 		p.tokens.confirm()
+		s.wantAckLocked()
 	}
 	return nil
 }

@@ -60,6 +60,7 @@ type socket struct {
 
 	parked, known  bool // in the set
 	timed, polling bool // a read deadline is set; reads must not wait; owned by the reader
+	drained        bool // the last read took all there was; owned by the reader
 
 	writing, deflate, dead        bool
 	wantPing, pinged              bool // pinged: a pong is owed
@@ -193,8 +194,8 @@ func (c *netConn) Read(b []byte) (n int, err error) {
 }
 
 func (c *netConn) Write(b []byte) (int, error) {
-	if c.ws == nil { // the handshake's answer
-		return c.conn.Write(b)
+	if c.ws == nil { // the handshake's answer; it goes out with the hello
+		c.first = append(c.first, b...)
 	}
 	return len(b), nil
 }

@@ -157,9 +157,7 @@ func (s *socket) wroteLocked() {
 		p.out.trim(h, 0, 0)
 	} else {
 		p.out.trim(h, h.opt.QueueMessages, min(h.opt.ResumeBytes, max(h.opt.QueueBytes, h.opt.ResumeBytes)-int(p.out.queued)))
-		if s.ackAt == 0 && !s.closing && (p.out.own >= ackBytes || p.out.sent >= ackMessages) {
-			s.askLocked()
-		}
+		s.wantAckLocked()
 	}
 	if s.closeSent {
 		if c, ok := s.conn.(interface{ CloseWrite() error }); ok {
@@ -168,13 +166,21 @@ func (s *socket) wroteLocked() {
 	}
 }
 
-// When this much is kept for a resume, the next ping comes after ackAfter
-// already: its pong says that everything before it has arrived.
+// When this much is kept for a resume, a ping goes out with the next message,
+// or after ackAfter: its pong says that everything before it has arrived.
 const (
 	ackBytes    = 512
 	ackMessages = 32
 	ackAfter    = 2 * time.Second
 )
+
+// wantAckLocked sees to it that what is kept does not stay for long.
+func (s *socket) wantAckLocked() {
+	if s.ackAt == 0 && !s.pinged && !s.closing && s.peer.hub.opt.ResumeFor >= 0 &&
+		(s.peer.out.own >= ackBytes || s.peer.out.sent >= ackMessages) {
+		s.askLocked()
+	}
+}
 
 // askLocked brings the next ping forward.
 func (s *socket) askLocked() {
@@ -193,6 +199,9 @@ func (s *socket) batchLocked(w *writer) []byte {
 		p.out.clear(h)
 	}
 	messages := s.messagesLocked(w)
+	if len(messages) > 0 && !s.pinged && p.out.sent >= ackMessages {
+		s.wantPing = true
+	}
 	last := s.closing && p.out.waiting() == 0
 	if len(s.first) == 0 && s.pong == nil && !s.wantPing && !last {
 		return messages // as they are: most often they are others' as well
