@@ -247,17 +247,6 @@ func (p *Peer) helloLocked(resumed bool, more map[string]any) ([]byte, error) {
 	return append(b, "}}"...), nil
 }
 
-// appendString appends s as JSON.
-func appendString(b []byte, s string) []byte {
-	for i := range len(s) {
-		if c := s[i]; c < ' ' || c > '~' || c == '"' || c == '\\' {
-			quoted, _ := json.Marshal(s)
-			return append(b, quoted...)
-		}
-	}
-	return append(append(append(b, '"'), s...), '"')
-}
-
 // turnDown answers a request that Check has refused.
 func (h *Hub) turnDown(w http.ResponseWriter, r *http.Request, err error) {
 	if err == ErrOrigin {

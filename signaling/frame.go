@@ -59,8 +59,13 @@ func encodeFrame(class Class, m outgoing) (*Frame, error) {
 		return nil, fmt.Errorf("signaling: encode %q: %w", m.Type, err)
 	}
 	b := bytes.Clone(buf.Bytes()[:buf.Len()-1]) // without the newline; no spare room kept
+	return frameOf(class, b), nil
+}
+
+// frameOf makes a frame of a message that has room for a header before it.
+func frameOf(class Class, b []byte) *Frame {
 	n := putHeader(b[:maxHeader], opText|finBit, len(b)-maxHeader)
-	return &Frame{class: class, head: uint8(n), wire: b[maxHeader-n:]}, nil
+	return &Frame{class: class, head: uint8(n), wire: b[maxHeader-n:]}
 }
 
 // Latest lets this frame replace an unsent one with the same key instead of

@@ -31,6 +31,14 @@ var errNotJSON = &Error{"not_json", "not JSON"}
 // parseMessage reads an envelope. errNotJSON means that the bytes are no JSON
 // at all; with any other error the ID may still be there to answer to.
 func parseMessage(b []byte, maxDepth int) (Message, error) {
+	if m, ok := scanMessage(b, maxDepth); ok {
+		return m, nil
+	}
+	return readMessage(b, maxDepth)
+}
+
+// readMessage is parseMessage for what is not as usual.
+func readMessage(b []byte, maxDepth int) (Message, error) {
 	if !depthWithin(b, maxDepth) {
 		if !json.Valid(b) {
 			return Message{}, errNotJSON

@@ -1,7 +1,6 @@
 package signaling
 
 import (
-	"encoding/json"
 	"slices"
 	"time"
 )
@@ -20,19 +19,17 @@ type signal struct {
 }
 
 // Relay finds the room that m names and relays m there. ErrNotInRoom if there
-// is none, otherwise the errors of Room.Relay.
+// is none in which p takes part, otherwise the errors of Room.Relay.
 func (h *Hub) Relay(p *Peer, m Message) error {
-	var s struct {
-		RoomID string `json:"roomId"`
-	}
-	if json.Unmarshal(m.Data, &s) != nil {
+	s, ok := parseSignal(m.Data)
+	if !ok {
 		return h.relayedAs(ErrInvalidSignal)
 	}
 	r := h.Room(s.RoomID)
-	if r == nil {
+	if r == nil || r.Joined(p.user) != p { // whatever else is wrong with it: a stranger learns nothing
 		return h.relayedAs(ErrNotInRoom)
 	}
-	return r.Relay(p, m)
+	return h.relayedAs(r.relay(p, m.Type, s))
 }
 
 // Relay passes an rtc:offer, rtc:answer or rtc:ice of p on to the other
@@ -42,18 +39,18 @@ func (h *Hub) Relay(p *Peer, m Message) error {
 // are of type *Error: ErrNotInRoom, ErrInvalidSignal, ErrInvalidSDP,
 // ErrInvalidCandidate, ErrSuperseded, ErrTooManySignals, ErrUnreachable.
 func (r *Room) Relay(p *Peer, m Message) error {
-	return r.hub.relayedAs(r.relay(p, m))
+	s, ok := parseSignal(m.Data)
+	if !ok || s.RoomID != r.id {
+		return r.hub.relayedAs(ErrInvalidSignal)
+	}
+	return r.hub.relayedAs(r.relay(p, m.Type, s))
 }
 
-func (r *Room) relay(p *Peer, m Message) *Error {
-	var s signal
-	if json.Unmarshal(m.Data, &s) != nil || s.RoomID != r.id {
-		return ErrInvalidSignal
-	}
+func (r *Room) relay(p *Peer, typ string, s signal) *Error {
 	class := SDP
-	switch m.Type {
+	switch typ {
 	case "rtc:offer", "rtc:answer":
-		if s.Description == nil || "rtc:"+s.Description.Type != m.Type {
+		if s.Description == nil || "rtc:"+s.Description.Type != typ {
 			return ErrInvalidSDP
 		}
 		if err := s.Description.check(); err != nil {
@@ -86,7 +83,7 @@ func (r *Room) relay(p *Peer, m Message) *Error {
 	}
 	to, fault := r.targetLocked(from, s.To)
 	if fault == nil {
-		fault = r.admitLocked(from, to, m.Type, &s)
+		fault = r.admitLocked(from, to, typ, &s)
 	}
 	if fault != nil {
 		r.mu.Unlock()
@@ -100,13 +97,13 @@ func (r *Room) relay(p *Peer, m Message) *Error {
 	case class == Candidate && s.Candidate == nil && len(s.Candidates) == 0:
 		r.mu.Unlock() // all of them were out of date
 	case to.peer != nil:
-		r.deliverUnlock(to.peer, class, m.Type, &s)
+		r.deliverUnlock(to.peer, class, typ, &s)
 	case r.opt.Remote != nil:
 		r.mu.Unlock()
-		return r.remote(to.user, m.Type, &s)
+		return r.remote(to.user, typ, &s)
 	case r.hub.opt.Bus != nil:
 		r.mu.Unlock()
-		if !r.hub.publish("room/"+r.id, crossing{Node: r.hub.node, To: to.user, Type: m.Type, Signal: &s}) {
+		if !r.hub.publish("room/"+r.id, crossing{Node: r.hub.node, To: to.user, Type: typ, Signal: &s}) {
 			return ErrUnreachable
 		}
 	default:
@@ -118,11 +115,16 @@ func (r *Room) relay(p *Peer, m Message) *Error {
 // deliverUnlock queues a signal for p under the room's lock, so that what one
 // sender sends stays in order, and unlocks it.
 func (r *Room) deliverUnlock(p *Peer, class Class, typ string, s *signal) {
-	f, err := NewFrame(class, typ, s)
+	size := 256
+	if s.Description != nil {
+		size += len(s.Description.SDP) * 9 / 8
+	}
+	b, err := appendSignal(make([]byte, maxHeader, size), typ, s)
 	if err != nil {
 		r.mu.Unlock()
 		return
 	}
+	f := frameOf(class, b)
 	f.private = true
 	err = p.enqueue(f)
 	r.mu.Unlock()

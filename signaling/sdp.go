@@ -33,12 +33,15 @@ func (d *Description) check() error {
 		if len(line) < 2 || line[1] != '=' || line[0] < 'a' || line[0] > 'z' {
 			return fmt.Errorf("SDP line %.20q is not of the form x=…", line)
 		}
-		if i := strings.IndexFunc(line, func(r rune) bool { return r < ' ' && r != '\t' || r == 0x7f }); i >= 0 {
-			return errors.New("SDP holds a control character")
+		for i := range len(line) {
+			if c := line[i]; c < ' ' && c != '\t' || c == 0x7f {
+				return errors.New("SDP holds a control character")
+			}
 		}
 		switch {
-		case strings.HasPrefix(line, "m="):
+		case line[0] == 'm':
 			media++
+		case line[0] != 'a':
 		case strings.HasPrefix(line, "a=ice-ufrag:"):
 			ufrag = true
 		case strings.HasPrefix(line, "a=ice-pwd:"):

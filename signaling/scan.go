@@ -1,0 +1,379 @@
+package signaling
+
+import (
+	"encoding/json"
+	"strconv"
+	"strings"
+	"unicode/utf8"
+)
+
+// scanner walks over JSON and checks it on the way. It reads what clients
+// usually send several times as fast as encoding/json, which is asked whenever
+// the scanner is not sure: ok is then false and says nothing about the input.
+type scanner struct {
+	b     []byte
+	i     int
+	depth int // how much deeper values may nest
+}
+
+func (s *scanner) space() {
+	for s.i < len(s.b) {
+		switch s.b[s.i] {
+		case ' ', '\t', '\r', '\n':
+			s.i++
+		default:
+			return
+		}
+	}
+}
+
+// eat skips space and then c, if it is next.
+func (s *scanner) eat(c byte) bool {
+	s.space()
+	if s.i < len(s.b) && s.b[s.i] == c {
+		s.i++
+		return true
+	}
+	return false
+}
+
+// value skips one value and returns its bytes.
+func (s *scanner) value() (v []byte, ok bool) {
+	s.space()
+	first := s.i
+	if s.i == len(s.b) {
+		return nil, false
+	}
+	switch c := s.b[s.i]; {
+	case c == '"':
+		ok = s.str()
+	case c == '{':
+		ok = s.object(func([]byte, []byte) bool { return true })
+	case c == '[':
+		ok = s.array()
+	case c == 't':
+		ok = s.word("true")
+	case c == 'f':
+		ok = s.word("false")
+	case c == 'n':
+		ok = s.word("null")
+	case c == '-' || c >= '0' && c <= '9':
+		ok = s.number()
+	}
+	return s.b[first:s.i], ok
+}
+
+func (s *scanner) word(w string) bool {
+	ok := len(s.b)-s.i >= len(w) && string(s.b[s.i:s.i+len(w)]) == w
+	s.i += len(w)
+	s.i = min(s.i, len(s.b))
+	return ok
+}
+
+// str skips a string, at whose first quote it stands.
+func (s *scanner) str() bool {
+	for i := s.i + 1; i < len(s.b); i++ {
+		switch c := s.b[i]; {
+		case c == '"':
+			s.i = i + 1
+			return true
+		case c < ' ':
+			return false
+		case c == '\\':
+			if i++; i == len(s.b) {
+				return false
+			}
+			switch s.b[i] {
+			case '"', '\\', '/', 'b', 'f', 'n', 'r', 't':
+			default: // \u, too
+				return false
+			}
+		}
+	}
+	return false
+}
+
+func (s *scanner) number() bool {
+	digits := func() bool {
+		first := s.i
+		for s.i < len(s.b) && s.b[s.i] >= '0' && s.b[s.i] <= '9' {
+			s.i++
+		}
+		return s.i > first
+	}
+	if s.b[s.i] == '-' {
+		s.i++
+	}
+	first := s.i
+	if !digits() || s.b[first] == '0' && s.i > first+1 {
+		return false
+	}
+	if s.i < len(s.b) && s.b[s.i] == '.' {
+		s.i++
+		if !digits() {
+			return false
+		}
+	}
+	if s.i < len(s.b) && s.b[s.i]|0x20 == 'e' {
+		if s.i++; s.i < len(s.b) && (s.b[s.i] == '+' || s.b[s.i] == '-') {
+			s.i++
+		}
+		return digits()
+	}
+	return true
+}
+
+func (s *scanner) array() bool {
+	if s.depth--; s.depth < 0 {
+		return false
+	}
+	s.i++
+	if !s.eat(']') {
+		for {
+			if _, ok := s.value(); !ok {
+				return false
+			}
+			if s.eat(']') {
+				break
+			}
+			if !s.eat(',') {
+				return false
+			}
+		}
+	}
+	s.depth++
+	return true
+}
+
+// object walks over an object and gives out its fields, keys without their
+// quotes. It is not sure of keys that are not plain ASCII.
+func (s *scanner) object(field func(key, value []byte) bool) bool {
+	if s.depth--; s.depth < 0 || !s.eat('{') {
+		return false
+	}
+	if !s.eat('}') {
+		for {
+			s.space()
+			first := s.i
+			if s.i == len(s.b) || s.b[s.i] != '"' || !s.str() {
+				return false
+			}
+			key := s.b[first+1 : s.i-1]
+			for _, c := range key {
+				if c == '\\' || c >= utf8.RuneSelf {
+					return false
+				}
+			}
+			if !s.eat(':') {
+				return false
+			}
+			v, ok := s.value()
+			if !ok || !field(key, v) {
+				return false
+			}
+			if s.eat('}') {
+				break
+			}
+			if !s.eat(',') {
+				return false
+			}
+		}
+	}
+	s.depth++
+	return true
+}
+
+// fields gives out the fields of b, if b is one object and nothing else.
+func fields(b []byte, depth int, field func(key, value []byte) bool) bool {
+	s := scanner{b: b, depth: depth}
+	if !s.object(field) {
+		return false
+	}
+	s.space()
+	return s.i == len(b)
+}
+
+// text returns what the string in v says, which a scanner has seen.
+func text(v []byte) (string, bool) {
+	if v[0] != '"' || !utf8.Valid(v) {
+		return "", false
+	}
+	v = v[1 : len(v)-1]
+	var b strings.Builder
+	b.Grow(len(v))
+	from := 0
+	for i := 0; i < len(v); i++ {
+		if v[i] != '\\' {
+			continue
+		}
+		b.Write(v[from:i])
+		i++
+		c := v[i]
+		switch c {
+		case 'n':
+			c = '\n'
+		case 'r':
+			c = '\r'
+		case 't':
+			c = '\t'
+		case 'b':
+			c = '\b'
+		case 'f':
+			c = '\f'
+		}
+		b.WriteByte(c)
+		from = i + 1
+	}
+	b.Write(v[from:])
+	return b.String(), true
+}
+
+// anyCase reports whether encoding/json takes key, which is ASCII, for one of
+// names, though it is written otherwise.
+func anyCase(key []byte, names ...string) bool {
+	for _, name := range names {
+		if len(key) == len(name) && strings.EqualFold(string(key), name) {
+			return true
+		}
+	}
+	return false
+}
+
+// scanMessage reads an envelope. ok is false if parseMessage must look itself.
+func scanMessage(b []byte, maxDepth int) (m Message, ok bool) {
+	var typ, id, data []byte
+	ok = fields(b, maxDepth, func(key, v []byte) bool {
+		switch string(key) {
+		case "type":
+			typ = v
+		case "id":
+			id = v
+		case "data":
+			data = v
+		default:
+			return !anyCase(key, "type", "id", "data")
+		}
+		return true
+	})
+	if !ok || len(typ) < 3 || len(id) > 128 {
+		return Message{}, false
+	}
+	if m.Type, ok = text(typ); !ok || len(m.Type) > 64 {
+		return Message{}, false
+	}
+	own := make([]byte, 0, len(id)+len(data)) // b is used again
+	if string(id) != "null" && len(id) > 0 {
+		own = append(own, id...)
+		m.ID = own[:len(id):len(id)]
+	}
+	if string(data) != "null" && len(data) > 0 {
+		n := len(own)
+		own = append(own, data...)
+		m.Data = own[n:]
+	}
+	return m, true
+}
+
+// parseSignal reads the data of a signal.
+func parseSignal(b []byte) (signal, bool) {
+	if s, ok := scanSignal(b); ok {
+		return s, true
+	}
+	var s signal
+	err := json.Unmarshal(b, &s)
+	return s, err == nil
+}
+
+func scanSignal(b []byte) (s signal, ok bool) {
+	ok = fields(b, 8, func(key, v []byte) (ok bool) {
+		switch string(key) {
+		case "roomId":
+			s.RoomID, ok = text(v)
+		case "to":
+			s.To, ok = text(v)
+		case "offer":
+			n, err := strconv.ParseUint(string(v), 10, 64)
+			s.Offer, ok = n, err == nil
+		case "description":
+			if s.Description == nil {
+				s.Description = new(Description)
+			}
+			ok = fields(v, 1, func(key, v []byte) (ok bool) {
+				switch string(key) {
+				case "type":
+					s.Description.Type, ok = text(v)
+				case "sdp":
+					s.Description.SDP, ok = text(v)
+				default:
+					ok = !anyCase(key, "type", "sdp")
+				}
+				return ok
+			})
+		case "candidate":
+			ok = json.Unmarshal(v, &s.Candidate) == nil
+		case "candidates":
+			ok = json.Unmarshal(v, &s.Candidates) == nil
+		default:
+			ok = !anyCase(key, "roomId", "from", "at", "to", "offer", "description", "candidate", "candidates")
+		}
+		return ok
+	})
+	return s, ok
+}
+
+// appendSignal appends the message that brings s.
+func appendSignal(b []byte, typ string, s *signal) ([]byte, error) {
+	b = appendString(append(b, `{"type":`...), typ)
+	b = appendString(append(b, `,"data":{"roomId":`...), s.RoomID)
+	b = appendString(append(b, `,"from":`...), s.From)
+	b = append(s.At.AppendFormat(append(b, `,"at":"`...), "2006-01-02T15:04:05.999999999Z07:00"), '"')
+	if s.Offer > 0 {
+		b = strconv.AppendUint(append(b, `,"offer":`...), s.Offer, 10)
+	}
+	if s.Description != nil {
+		b = appendString(append(b, `,"description":{"type":`...), s.Description.Type)
+		b = append(appendString(append(b, `,"sdp":`...), s.Description.SDP), '}')
+	}
+	for _, c := range []struct {
+		name string
+		v    any
+		have bool
+	}{{"candidate", s.Candidate, s.Candidate != nil}, {"candidates", s.Candidates, len(s.Candidates) > 0}} {
+		if !c.have {
+			continue
+		}
+		v, err := json.Marshal(c.v)
+		if err != nil {
+			return nil, err
+		}
+		b = append(append(append(append(b, `,"`...), c.name...), `":`...), v...)
+	}
+	return append(b, "}}"...), nil
+}
+
+// appendString appends s as JSON.
+func appendString(b []byte, s string) []byte {
+	first := len(b)
+	b = append(b, '"')
+	from := 0
+	for i := range len(s) {
+		c := s[i]
+		if c >= ' ' && c <= '~' && c != '"' && c != '\\' {
+			continue
+		}
+		b = append(b, s[from:i]...)
+		from = i + 1
+		switch c {
+		case '"', '\\':
+			b = append(b, '\\', c)
+		case '\n':
+			b = append(b, `\n`...)
+		case '\r':
+			b = append(b, `\r`...)
+		default:
+			quoted, _ := json.Marshal(s)
+			return append(b[:first], quoted...)
+		}
+	}
+	return append(append(b, s[from:]...), '"')
+}
