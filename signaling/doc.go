@@ -63,8 +63,8 @@
 // of different peers run at the same time. While OnMessage runs, no more is
 // read from that peer's socket: a slow handler slows its own client only. A
 // callback that panics is logged and costs its peer (close code 1011), not the
-// process. The hub owns two or three goroutines, plus one per busy socket;
-// Shutdown ends all of them.
+// process. The hub owns two or three goroutines, plus one per busy socket
+// and a few that wait for the next to be busy; Shutdown ends all of them.
 //
 // # Overload
 //

@@ -1,6 +1,7 @@
 package signaling
 
 import (
+	"slices"
 	"sync"
 	"sync/atomic"
 )
@@ -107,6 +108,9 @@ func (p *Peer) hearLocked() error {
 	}
 	var frames []*Frame
 	frames, p.heard = l.after(p.heard)
+	if len(frames) > 1 {
+		p.out.frames = slices.Grow(p.out.frames, len(frames))
+	}
 	for _, f := range frames {
 		if err := p.enqueueLocked(f); err != nil {
 			return err

@@ -165,7 +165,14 @@ func (o *outbox) clear(h *Hub) (freed int64) {
 func (o *outbox) shrink(n int) {
 	clear(o.frames[n:])
 	o.frames = o.frames[:n]
-	if n == 0 && cap(o.frames) > 4 {
+	if n == 0 && cap(o.frames) > ackMessages {
+		o.frames = nil
+	}
+}
+
+// rest lets the array go that is kept while there is traffic.
+func (o *outbox) rest() {
+	if len(o.frames) == 0 {
 		o.frames = nil
 	}
 }

@@ -131,6 +131,7 @@ func (s *socket) control(op byte, payload []byte) error {
 	case s.pinged && len(payload) == 4 && binary.BigEndian.Uint32(payload) == s.pingSeq:
 		s.pinged = false
 		h.stats.rtt.Store(int64(h.now() - s.pingAt))
+		p.out.rest()
 		p.out.acked(h, s.pingMark)
 		p.tokens.confirm()
 		s.wantAckLocked()

@@ -69,6 +69,7 @@ func (w *wheel) run(stop <-chan struct{}) {
 		now := w.hub.now()
 		for w.turn(now) {
 		}
+		w.hub.workers.dismiss()
 	}
 }
 

@@ -8,7 +8,8 @@ const spareWorkers = 16
 
 // workers serve sockets that have something to read, one each at a time. A
 // goroutine that is done waits for another socket: growing the stack of a new
-// one costs more than most messages.
+// one costs more than most messages. The wheel sends one of them home with each
+// tick, so that none is left when nothing happens.
 type workers struct {
 	hub   *Hub
 	next  chan *socket // without a buffer: to one that waits
@@ -35,8 +36,19 @@ func (w *workers) run(s *socket) {
 		select {
 		case s = <-w.next:
 			w.spare.Add(-1)
+			if s == nil {
+				return
+			}
 		case <-w.hub.stop:
 			return
 		}
+	}
+}
+
+// dismiss ends one that waits. Who is missed is started again.
+func (w *workers) dismiss() {
+	select {
+	case w.next <- nil:
+	default:
 	}
 }

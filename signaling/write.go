@@ -199,7 +199,7 @@ func (s *socket) batchLocked(w *writer) []byte {
 		p.out.clear(h)
 	}
 	messages := s.messagesLocked(w)
-	if len(messages) > 0 && !s.pinged && p.out.sent >= ackMessages {
+	if len(messages) > 0 && !s.pinged && p.out.sent+p.out.flying >= ackMessages {
 		s.wantPing = true
 	}
 	last := s.closing && p.out.waiting() == 0
