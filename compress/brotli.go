@@ -1,6 +1,9 @@
 package compress
 
-import "math/bits"
+import (
+	"math/bits"
+	"slices"
+)
 
 // brotliEncoder writes brotli, RFC 7932, block by block. It is working
 // memory only: what one block needs to know of those before it is in
@@ -18,7 +21,11 @@ type brotliEncoder struct {
 	literal  prefixCode
 	insert   prefixCode
 	distance prefixCode
-	packed   [256]uint32 // literal, depth<<16 | code
+
+	// Counts of symbols, all zero between blocks.
+	literals  [256]uint32
+	inserts   [704]uint32
+	distances [64]uint32
 }
 
 // brotliState is what a stream carries from block to block.
@@ -33,10 +40,13 @@ type command struct {
 
 // commandCode is a command in the symbols of RFC 7932, sections 4 and 5.
 type commandCode struct {
-	symbol        uint16
-	distance      uint8
-	distanceBits  uint8
+	extra         uint64 // of the lengths
 	distanceExtra uint32
+	symbol        uint16 // of the lengths
+	extraBits     uint8
+	distance      uint8 // the symbol, if there is one
+	distanceBits  uint8
+	hasDistance   bool
 }
 
 // brotliBlockBytes is the most that shares one set of prefix codes.
@@ -64,60 +74,71 @@ func (e *brotliEncoder) encode(w *bitWriter, st *brotliState, buf []byte, start,
 	e.find.begin(buf, start, fence)
 	for start < len(buf) {
 		end := min(start+brotliBlockBytes, len(buf))
-		e.commands = e.find.matches(e.commands[:0], start, end)
+		e.commands, end = e.find.matches(e.commands[:0], start, end)
 		e.block(w, st, buf[start:end])
 		start = end
 	}
 }
 
+// block writes src as one meta-block of the commands found in it. Three
+// prefix codes serve all of it.
 func (e *brotliEncoder) block(w *bitWriter, st *brotliState, src []byte) {
-	var literals [256]uint32
-	var inserts [704]uint32
-	var distances [64]uint32
-
-	e.codes = e.codes[:0]
-	pos := 0
-	for _, c := range e.commands {
-		for _, b := range src[pos : pos+int(c.insert)] {
-			literals[b]++
-		}
-		pos += int(c.insert + c.length)
-		code := st.code(c)
-		inserts[code.symbol]++
-		if code.symbol >= 128 && c.length > 0 {
-			distances[code.distance]++
-		}
-		e.codes = append(e.codes, code)
-	}
-
+	size := e.count(st, src)
 	blockHeader(w, len(src))
 	w.write(1, 0)  // compressed
 	w.write(13, 0) // one block type of each kind, plain distances, one context
-	e.literal.store(w, &e.prefix, literals[:])
-	e.insert.store(w, &e.prefix, inserts[:])
-	e.distance.store(w, &e.prefix, distances[:])
+	size += e.literal.store(w, &e.prefix, e.literals[:])
+	size += e.insert.store(w, &e.prefix, e.inserts[:])
+	size += e.distance.store(w, &e.prefix, e.distances[:])
+	e.write(w, src, size)
+}
 
-	for b := range e.packed {
-		e.packed[b] = uint32(e.literal.depth[b])<<16 | uint32(e.literal.code[b])
-	}
-	pos = 0
+// count turns the commands into symbols and counts those. It returns how many
+// bits they need besides.
+func (e *brotliEncoder) count(st *brotliState, src []byte) (extra int) {
+	e.codes = slices.Grow(e.codes[:0], len(e.commands))[:len(e.commands)]
+	codes, pos := e.codes, 0
 	for i, c := range e.commands {
-		code := &e.codes[i]
-		w.write(uint(e.insert.depth[code.symbol]), uint64(e.insert.code[code.symbol]))
-		ic, cc := insertCode(c.insert), copyCode(c.length)
-		w.write(uint(insertExtra[ic]), uint64(c.insert-insertBase[ic]))
-		if c.length > 0 {
-			w.write(uint(copyExtra[cc]), uint64(c.length-copyBase[cc]))
-		} else {
-			w.write(uint(copyExtra[cc]), 0)
-		}
-		w.writeAll(src[pos:pos+int(c.insert)], &e.packed)
+		tally(&e.literals, src[pos:pos+int(c.insert)])
 		pos += int(c.insert + c.length)
-		if code.symbol >= 128 && c.length > 0 {
-			w.write(uint(e.distance.depth[code.distance]), uint64(e.distance.code[code.distance]))
-			w.write(uint(code.distanceBits), uint64(code.distanceExtra))
+		code := &codes[i]
+		st.code(code, c)
+		e.inserts[code.symbol]++
+		if code.hasDistance {
+			e.distances[code.distance&63]++
+		}
+		extra += int(code.extraBits) + int(code.distanceBits)
+	}
+	return extra
+}
+
+// tally counts the bytes of p. Inlined it takes three times as long: the
+// loop needs the registers.
+//
+//go:noinline
+func tally(counts *[256]uint32, p []byte) {
+	for _, b := range p {
+		counts[b]++
+	}
+}
+
+// write appends the commands and the literals of src, which take size bits.
+func (e *brotliEncoder) write(w *bitWriter, src []byte, size int) {
+	inserts, distances, literals := &e.insert.codes, &e.distance.codes, (*[256]uint32)(e.literal.codes[:])
+	r := w.room(size)
+	commands, from := e.commands, 0
+	for i := range e.codes {
+		code, c := &e.codes[i], commands[i]
+		r = r.add(inserts[code.symbol]).flush().bits(uint(code.extraBits), code.extra).flush()
+		if c.insert > 0 {
+			r = r.all(src[from:from+int(c.insert)], literals)
+		}
+		from += int(c.insert + c.length)
+		if code.hasDistance {
+			r = r.add(distances[code.distance&63]).bits(uint(code.distanceBits), uint64(code.distanceExtra)).flush()
 		}
 	}
+	w.end(r)
 }
 
 // blockHeader starts a meta-block of n bytes that is not the last one.
@@ -166,43 +187,37 @@ func finish(w *bitWriter) {
 }
 
 // code puts c into symbols and moves the recent distances on.
-func (st *brotliState) code(c command) commandCode {
+func (st *brotliState) code(to *commandCode, c command) {
 	ic, cc := insertCode(c.insert), copyCode(c.length)
 	r := &st.recent
 	last := c.length == 0 || c.distance == r[0]
-	code := commandCode{symbol: combine(ic, cc, last)}
-	if last {
-		return code
+	*to = commandCode{symbol: combine(ic, cc, last), extraBits: insertExtra[ic] + copyExtra[cc], extra: uint64(c.insert - insertBase[ic])}
+	if c.length > 0 {
+		to.extra |= uint64(c.length-copyBase[cc]) << insertExtra[ic]
 	}
-	switch c.distance {
-	case r[1]:
-		code.distance = 1
-	case r[2]:
-		code.distance = 2
-	case r[3]:
-		code.distance = 3
-	case r[0] - 1:
-		code.distance = 4
-	case r[0] + 1:
-		code.distance = 5
-	case r[0] - 2:
-		code.distance = 6
-	case r[0] + 2:
-		code.distance = 7
-	case r[0] - 3:
-		code.distance = 8
-	case r[0] + 3:
-		code.distance = 9
-	default:
-		d := c.distance + 3
-		n := uint(bits.Len32(d)) - 2
+	if last {
+		to.hasDistance = c.length > 0 && to.symbol >= 128
+		return
+	}
+	to.hasDistance = true
+	d := c.distance
+	if near := d - r[0] + 3; near < uint32(len(nearCodes)) {
+		to.distance = nearCodes[near]
+	} else if d == r[1] {
+		to.distance = 1
+	} else if d == r[2] {
+		to.distance = 2
+	} else if d == r[3] {
+		to.distance = 3
+	} else {
+		d += 3
+		n := uint(bits.Len32(d)-2) & 31
 		prefix := (d >> n) & 1
-		code.distance = uint8(2*(n-1) + uint(prefix) + 16)
-		code.distanceBits = uint8(n)
-		code.distanceExtra = d - (2+prefix)<<n
+		to.distance = uint8(2*(n-1) + uint(prefix) + 16)
+		to.distanceBits = uint8(n)
+		to.distanceExtra = d - (2+prefix)<<n
 	}
 	r[3], r[2], r[1], r[0] = r[2], r[1], r[0], c.distance
-	return code
 }
 
 var (
@@ -212,7 +227,34 @@ var (
 	copyExtra   = [24]uint8{0, 0, 0, 0, 0, 0, 0, 0, 1, 1, 2, 2, 3, 3, 4, 4, 5, 5, 6, 7, 8, 9, 10, 24}
 )
 
+// nearCodes are the symbols for a distance of the last one and -3 to 3.
+var nearCodes = [7]uint8{8, 6, 4, 0, 5, 7, 9}
+
+// The codes of small lengths.
+var insertCodes, copyCodes = smallCodes()
+
+func smallCodes() (inserts, copies [256]uint8) {
+	for n := range uint32(256) {
+		inserts[n], copies[n] = uint8(insertCodeOf(n)), uint8(copyCodeOf(n))
+	}
+	return inserts, copies
+}
+
 func insertCode(n uint32) uint {
+	if n < uint32(len(insertCodes)) {
+		return uint(insertCodes[n])
+	}
+	return insertCodeOf(n)
+}
+
+func copyCode(n uint32) uint {
+	if n < uint32(len(copyCodes)) {
+		return uint(copyCodes[n])
+	}
+	return copyCodeOf(n)
+}
+
+func insertCodeOf(n uint32) uint {
 	switch {
 	case n < 6:
 		return uint(n)
@@ -229,7 +271,7 @@ func insertCode(n uint32) uint {
 	return 23
 }
 
-func copyCode(n uint32) uint {
+func copyCodeOf(n uint32) uint {
 	switch {
 	case n == 0:
 		return 2 // a block that ends in literals; the length is not read

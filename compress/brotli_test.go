@@ -32,6 +32,23 @@ func cards(n int, seed uint64) []byte {
 	return b.Bytes()
 }
 
+// prose is words, some of them frequent: many short repetitions.
+func prose(n int) []byte {
+	r := rand.New(rand.NewPCG(3, 4))
+	var words []string
+	for range 700 {
+		w := []byte("aeiounrstlchdm")
+		r.Shuffle(len(w), func(i, j int) { w[i], w[j] = w[j], w[i] })
+		words = append(words, string(w[:1+r.IntN(9)]))
+	}
+	var b bytes.Buffer
+	for b.Len() < n {
+		b.WriteString(words[r.IntN(1+r.IntN(len(words)))])
+		b.WriteByte(' ')
+	}
+	return b.Bytes()[:n]
+}
+
 func noise(n int) []byte {
 	r := rand.New(rand.NewPCG(1, 2))
 	b := make([]byte, n)
@@ -57,6 +74,8 @@ func bodies() map[string][]byte {
 		"large":  cards(500, 2),
 		"noise":  noise(70000),
 		"noise5": noise(5),
+		"prose":  prose(150000),
+		"both":   append(cards(60, 4), prose(90000)...),
 		"mixed":  append(append(cards(20, 3), noise(30000)...), cards(20, 3)...),
 	}
 }

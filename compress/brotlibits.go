@@ -1,6 +1,10 @@
 package compress
 
-import "encoding/binary"
+import (
+	"encoding/binary"
+	"slices"
+	"unsafe"
+)
 
 // bitWriter appends bits to a slice, the least significant one first.
 type bitWriter struct {
@@ -20,21 +24,6 @@ func (w *bitWriter) write(n uint, v uint64) {
 	}
 }
 
-// writeAll appends the code of each byte; codes are depth<<16 | code.
-func (w *bitWriter) writeAll(p []byte, codes *[256]uint32) {
-	out, acc, n := w.out, w.acc, w.n
-	for _, b := range p {
-		c := codes[b]
-		acc |= uint64(c&0xffff) << n
-		if n += uint(c >> 16); n >= 32 {
-			out = binary.LittleEndian.AppendUint32(out, uint32(acc))
-			acc >>= 32
-			n -= 32
-		}
-	}
-	w.out, w.acc, w.n = out, acc, n
-}
-
 // align fills up the last byte with zeros and hands it over.
 func (w *bitWriter) align() {
 	for w.n > 0 {
@@ -43,4 +32,57 @@ func (w *bitWriter) align() {
 		w.n -= min(w.n, 8)
 	}
 	w.acc = 0
+}
+
+// A bitRun is a bitWriter with room for all that it is going to write: it
+// stores without looking. It is passed by value, so that it stays in
+// registers.
+type bitRun struct {
+	out unsafe.Pointer
+	pos int
+	acc uint64
+	n   uint
+}
+
+// room starts a run of at most size bits, which end takes back.
+func (w *bitWriter) room(size int) bitRun {
+	w.out = slices.Grow(w.out, size/8+24)
+	return bitRun{unsafe.Pointer(unsafe.SliceData(w.out)), len(w.out), w.acc, w.n}.flush()
+}
+
+func (w *bitWriter) end(r bitRun) { w.out, w.acc, w.n = w.out[:r.pos], r.acc, r.n }
+
+// add appends a code, which is width<<16 | bits; after a flush there is room
+// for three of them.
+func (r bitRun) add(code uint32) bitRun { return r.bits(uint(code>>16), uint64(code&0xffff)) }
+
+// bits appends the low n bits of v, which has no others.
+func (r bitRun) bits(n uint, v uint64) bitRun {
+	r.acc |= v << (r.n & 63)
+	r.n += n
+	return r
+}
+
+// flush stores the bytes that are complete; fewer than eight bits stay.
+func (r bitRun) flush() bitRun {
+	put64(r.out, r.pos, r.acc)
+	r.pos += int(r.n >> 3)
+	r.acc >>= r.n & 56
+	r.n &= 7
+	return r
+}
+
+// all appends the code of each byte. Inlined it is slower: the loop needs
+// the registers.
+//
+//go:noinline
+func (r bitRun) all(p []byte, codes *[256]uint32) bitRun {
+	for len(p) >= 3 {
+		r = r.add(codes[p[0]]).add(codes[p[1]]).add(codes[p[2]]).flush()
+		p = p[3:]
+	}
+	for _, b := range p {
+		r = r.add(codes[b])
+	}
+	return r.flush()
 }

@@ -8,143 +8,180 @@ import (
 // prefixCode is a prefix code in the sense of RFC 7932, section 3.
 type prefixCode struct {
 	depth [704]uint8
-	code  [704]uint16
+	// codes are depth<<16 | code, bits reversed as they are written. Only
+	// those of symbols in use are set.
+	codes [704]uint32
 }
 
 // prefixScratch is the working memory for building and storing codes.
 type prefixScratch struct {
-	keys  []uint64 // count<<16 | symbol, sorted
-	nodes [2 * 704]struct {
-		count       uint32
-		left, right int16
-	}
-	runs []lengthRun
+	used  []uint16 // the symbols in use, in order
+	keys  []uint32 // count<<10 | symbol, sorted
+	nodes [2 * 704]prefixNode
+	runs  []lengthRun
+}
+
+type prefixNode struct {
+	count       uint32
+	left, right int16
 }
 
 type lengthRun struct{ symbol, extra uint8 }
 
 // build computes the code for the counts of an alphabet, no code longer than
-// limit bits, and returns the number of symbols in use.
-func (pc *prefixCode) build(s *prefixScratch, counts []uint32, limit int) (used int) {
-	clear(pc.depth[:len(counts)])
-	s.keys = s.keys[:0]
-	for sym, n := range counts {
-		if n > 0 {
-			s.keys = append(s.keys, uint64(n)<<16|uint64(sym))
+// limit bits.
+func (pc *prefixCode) build(s *prefixScratch, counts []uint32, limit int) {
+	s.used = s.used[:0]
+	for i := 0; i+8 <= len(counts); i += 8 {
+		c := counts[i : i+8 : i+8]
+		if c[0]|c[1]|c[2]|c[3]|c[4]|c[5]|c[6]|c[7] == 0 {
+			continue
+		}
+		for j, n := range c {
+			if n > 0 {
+				s.used = append(s.used, uint16(i+j))
+			}
 		}
 	}
-	used = len(s.keys)
-	if used == 0 {
-		return 0
+	if len(s.used) <= 1 {
+		for _, sym := range s.used {
+			pc.depth[sym] = 1
+		}
+		return
 	}
-	if used == 1 {
-		pc.depth[s.keys[0]&0xffff] = 1
-		return 1
-	}
-	slices.Sort(s.keys)
+	s.sort(counts)
 	for floor := uint32(1); ; floor *= 2 {
 		if pc.assign(s, floor) <= limit {
 			break
 		}
 	}
-	return used
+}
+
+// sort fills keys: by magnitude first, then each magnitude by itself.
+func (s *prefixScratch) sort(counts []uint32) {
+	n := len(s.used)
+	s.keys = slices.Grow(s.keys[:0], n)[:n]
+	var from, at [32]int
+	for _, sym := range s.used {
+		from[bits.Len32(counts[sym])&31]++
+	}
+	sum := 0
+	for i := range from {
+		from[i], sum = sum, sum+from[i]
+		at[i] = from[i]
+	}
+	for _, sym := range s.used {
+		m := bits.Len32(counts[sym]) & 31
+		k := counts[sym]<<10 | uint32(sym)
+		i := at[m]
+		at[m]++
+		for ; i > from[m] && s.keys[i-1] > k; i-- {
+			s.keys[i] = s.keys[i-1]
+		}
+		s.keys[i] = k
+	}
 }
 
 // assign gives each symbol its depth in a Huffman tree in which no count is
 // taken as less than floor, and returns the greatest depth.
 func (pc *prefixCode) assign(s *prefixScratch, floor uint32) int {
 	n := len(s.keys)
+	nodes := s.nodes[: 2*n-1 : 2*n-1]
 	for i, k := range s.keys {
-		s.nodes[i].count = max(uint32(k>>16), floor)
-		s.nodes[i].left = -1
-		s.nodes[i].right = int16(k & 0xffff)
+		nodes[i] = prefixNode{max(k>>10, floor), -1, int16(k & 0x3ff)}
 	}
 	// Leaves and inner nodes each come in order of their counts, so the two
 	// smallest are always at the front of one of the two rows.
 	leaf, inner := 0, n
-	for next := n; next < 2*n-1; next++ {
-		var pick [2]int16
-		for j := range pick {
-			if leaf < n && (inner >= next || s.nodes[leaf].count <= s.nodes[inner].count) {
-				pick[j] = int16(leaf)
-				leaf++
-			} else {
-				pick[j] = int16(inner)
-				inner++
-			}
+	for next := n; next < len(nodes); next++ {
+		a := inner
+		if leaf < n && (inner >= next || nodes[leaf].count <= nodes[inner].count) {
+			a = leaf
+			leaf++
+		} else {
+			inner++
 		}
-		s.nodes[next].count = s.nodes[pick[0]].count + s.nodes[pick[1]].count
-		s.nodes[next].left, s.nodes[next].right = pick[0], pick[1]
+		b := inner
+		if leaf < n && (inner >= next || nodes[leaf].count <= nodes[inner].count) {
+			b = leaf
+			leaf++
+		} else {
+			inner++
+		}
+		nodes[next] = prefixNode{nodes[a].count + nodes[b].count, int16(a), int16(b)}
 	}
 	// Walk down from the root; an inner node's count becomes its depth.
-	deepest := 0
-	s.nodes[2*n-2].count = 0
+	deepest := uint32(0)
+	nodes[2*n-2].count = 0
 	for i := 2*n - 2; i >= n; i-- {
-		d := s.nodes[i].count + 1
-		deepest = max(deepest, int(d))
-		s.nodes[s.nodes[i].left].count = d
-		s.nodes[s.nodes[i].right].count = d
+		d := nodes[i].count + 1
+		deepest = max(deepest, d)
+		nodes[nodes[i].left].count = d
+		nodes[nodes[i].right].count = d
 	}
 	for i := range n {
-		pc.depth[s.nodes[i].right] = uint8(min(s.nodes[i].count, 255))
+		pc.depth[nodes[i].right] = uint8(min(nodes[i].count, 255))
 	}
-	return deepest
+	return int(deepest)
 }
 
-// number assigns the canonical codes for the depths, bits reversed as they
-// are written.
-func (pc *prefixCode) number(alphabet int) {
-	var count, next [17]uint16
-	for _, d := range pc.depth[:alphabet] {
-		count[d]++
+// number assigns the canonical codes for the depths, returns the bits that
+// all symbols take together, and sets the counts to zero.
+func (pc *prefixCode) number(s *prefixScratch, counts []uint32) (total int) {
+	var at, next [16]uint16
+	for _, sym := range s.used {
+		d := pc.depth[sym] & 15
+		at[d]++
+		total += int(d) * int(counts[sym])
+		counts[sym] = 0
 	}
 	code := uint16(0)
-	count[0] = 0
 	for d := 1; d < len(next); d++ {
-		code = (code + count[d-1]) << 1
+		code = (code + at[d-1]) << 1
 		next[d] = code
 	}
-	for sym, d := range pc.depth[:alphabet] {
-		if d > 0 {
-			pc.code[sym] = bits.Reverse16(next[d]) >> (16 - d)
-			next[d]++
-		}
+	for _, sym := range s.used {
+		d := pc.depth[sym] & 15
+		pc.codes[sym] = uint32(d)<<16 | uint32(bits.Reverse16(next[d])>>(16-d))
+		next[d]++
 	}
+	return total
 }
 
-// store builds the code for counts and writes it, RFC 7932, sections 3.4 and 3.5.
-func (pc *prefixCode) store(w *bitWriter, s *prefixScratch, counts []uint32) {
-	used := pc.build(s, counts, 15)
-	width := uint(bits.Len(uint(len(counts) - 1)))
-	if used <= 4 {
-		pc.storeSimple(w, s, used, width)
+// store builds the code for counts, writes it, RFC 7932, sections 3.4 and
+// 3.5, and returns the bits that the symbols will take. Counts are zero then.
+func (pc *prefixCode) store(w *bitWriter, s *prefixScratch, counts []uint32) (total int) {
+	pc.build(s, counts, 15)
+	if len(s.used) <= 4 {
+		pc.storeSimple(w, s, uint(bits.Len(uint(len(counts)-1))))
 	} else {
-		pc.storeComplex(w, s, len(counts))
+		pc.storeComplex(w, s)
 	}
-	pc.number(len(counts))
-	if used == 1 {
-		pc.depth[s.keys[0]&0xffff] = 0 // one symbol needs no bits
+	total = pc.number(s, counts)
+	if len(s.used) == 1 {
+		pc.codes[s.used[0]] = 0 // one symbol needs no bits
 	}
+	return total
 }
 
-func (pc *prefixCode) storeSimple(w *bitWriter, s *prefixScratch, used int, width uint) {
+func (pc *prefixCode) storeSimple(w *bitWriter, s *prefixScratch, width uint) {
+	used := len(s.used)
 	w.write(2, 1)
 	w.write(2, uint64(max(used, 1)-1))
 	if used == 0 {
 		w.write(width, 0)
 		return
 	}
-	symbols := s.keys[:used]
-	for i, k := range symbols {
-		sym := k & 0xffff
-		symbols[i] = uint64(pc.depth[sym])<<16 | sym
+	symbols := s.keys[:0]
+	for _, sym := range s.used {
+		symbols = append(symbols, uint32(pc.depth[sym])<<10|uint32(sym))
 	}
 	slices.Sort(symbols)
 	for _, k := range symbols {
-		w.write(width, k&0xffff)
+		w.write(width, uint64(k&0x3ff))
 	}
 	if used == 4 {
-		if symbols[0]>>16 == 1 {
+		if symbols[0]>>10 == 1 {
 			w.write(1, 1)
 		} else {
 			w.write(1, 0)
@@ -160,8 +197,8 @@ var (
 	lengthWidth = [6]uint8{2, 4, 3, 2, 2, 4}
 )
 
-func (pc *prefixCode) storeComplex(w *bitWriter, s *prefixScratch, alphabet int) {
-	s.runs = appendRuns(s.runs[:0], pc.depth[:alphabet])
+func (pc *prefixCode) storeComplex(w *bitWriter, s *prefixScratch) {
+	s.runs = pc.appendRuns(s.runs[:0], s.used)
 	var counts [18]uint32
 	for _, r := range s.runs {
 		counts[r.symbol]++
@@ -187,17 +224,67 @@ func (pc *prefixCode) storeComplex(w *bitWriter, s *prefixScratch, alphabet int)
 		d := lengths.depth[sym]
 		w.write(uint(lengthWidth[d]), uint64(lengthBits[d]))
 	}
-	for _, r := range s.runs {
-		if kinds > 1 {
-			w.write(uint(lengths.depth[r.symbol]), uint64(lengths.code[r.symbol]))
-		}
-		switch r.symbol {
-		case 16:
-			w.write(2, uint64(r.extra))
-		case 17:
-			w.write(3, uint64(r.extra))
+	var codes [18]uint32
+	if kinds > 1 {
+		for sym := range codes {
+			codes[sym] = uint32(lengths.depth[sym])<<16 | uint32(lengths.code[sym])
 		}
 	}
+	extra := [18]uint8{16: 2, 17: 3}
+	r := w.room(len(s.runs) * 8)
+	for _, l := range s.runs {
+		r = r.add(codes[l.symbol]).bits(uint(extra[l.symbol]), uint64(l.extra)).flush()
+	}
+	w.end(r)
+}
+
+// appendRuns writes depths as code lengths and repetitions of them.
+func (pc *prefixCode) appendRuns(runs []lengthRun, used []uint16) []lengthRun {
+	next, previous := 0, uint8(8)
+	for len(used) > 0 {
+		sym := int(used[0])
+		if gap := sym - next; gap > 0 {
+			runs = appendRun(runs, 0, gap, 17, 3, 11)
+		}
+		d, n := pc.depth[sym], 1
+		for n < len(used) && int(used[n]) == sym+n && pc.depth[used[n]] == d {
+			n++
+		}
+		used = used[n:]
+		next = sym + n
+		if d != previous {
+			runs = append(runs, lengthRun{symbol: d})
+			previous = d
+			n--
+		}
+		if n > 0 {
+			runs = appendRun(runs, d, n, 16, 2, 7)
+		}
+	}
+	return runs
+}
+
+// appendRun writes n lengths d, where symbol repeats them with shift bits.
+func appendRun(runs []lengthRun, d uint8, n int, symbol uint8, shift uint, awkward int) []lengthRun {
+	if n == awkward { // one literal and one repetition instead of two
+		runs = append(runs, lengthRun{symbol: d})
+		n--
+	}
+	if n < 3 {
+		for range n {
+			runs = append(runs, lengthRun{symbol: d})
+		}
+		return runs
+	}
+	start := len(runs)
+	for n -= 3; ; n-- {
+		runs = append(runs, lengthRun{symbol, uint8(n & (1<<shift - 1))})
+		if n >>= shift; n == 0 {
+			break
+		}
+	}
+	slices.Reverse(runs[start:])
+	return runs
 }
 
 // prefixCode18 is the code of the code lengths: small enough for the stack.
@@ -259,57 +346,19 @@ func (pc *prefixCode18) build(counts []uint32) (used int) {
 		}
 		break
 	}
-	code := uint8(0)
-	for d := uint8(1); d <= 5; d++ {
-		code <<= 1
-		for sym := range pc.depth {
-			if pc.depth[sym] == d {
-				pc.code[sym] = bits.Reverse8(code) >> (8 - d)
-				code++
-			}
-		}
+	var next [8]uint8
+	for _, d := range pc.depth {
+		next[d&7]++
+	}
+	next[0] = 0
+	code, before := uint8(0), uint8(0)
+	for d := 1; d <= 5; d++ {
+		code = (code + before) << 1
+		before, next[d] = next[d], code
+	}
+	for sym, d := range pc.depth {
+		pc.code[sym] = bits.Reverse8(next[d&7]) >> (8 - d)
+		next[d&7]++
 	}
 	return used
-}
-
-// appendRuns writes depths as code lengths and repetitions of them.
-func appendRuns(runs []lengthRun, depths []uint8) []lengthRun {
-	for len(depths) > 0 && depths[len(depths)-1] == 0 {
-		depths = depths[:len(depths)-1]
-	}
-	previous := uint8(8)
-	for len(depths) > 0 {
-		d, n := depths[0], 1
-		for n < len(depths) && depths[n] == d {
-			n++
-		}
-		depths = depths[n:]
-		symbol, shift, awkward := uint8(16), 2, 7
-		if d == 0 {
-			symbol, shift, awkward = 17, 3, 11
-		} else if d != previous {
-			runs = append(runs, lengthRun{symbol: d})
-			previous = d
-			n--
-		}
-		if n == awkward { // one literal and one repetition instead of two
-			runs = append(runs, lengthRun{symbol: d})
-			n--
-		}
-		if n < 3 {
-			for range n {
-				runs = append(runs, lengthRun{symbol: d})
-			}
-			continue
-		}
-		start := len(runs)
-		for n -= 3; ; n-- {
-			runs = append(runs, lengthRun{symbol, uint8(n & (1<<shift - 1))})
-			if n >>= shift; n == 0 {
-				break
-			}
-		}
-		slices.Reverse(runs[start:])
-	}
-	return runs
 }

@@ -114,7 +114,7 @@ func TestEngineBytes(t *testing.T) {
 	if raceEnabled {
 		t.Skip("SKIPPED: the race detector's own memory is not what is measured")
 	}
-	body := cards(850, 1)
+	body := append(cards(600, 1), prose(70<<10)...)
 	for cd, limit := range map[coding]int64{gzipCoding: deflateEngineBytes, brCoding: brotliEngineBytes, zstdCoding: zstdEngineBytes, dczCoding: zstdDictEngineBytes, dcbCoding: brotliEngineBytes + joinEngineBytes} {
 		before := liveHeap()
 		p := newEnginePool(1, 1, nil)

@@ -29,7 +29,7 @@
 //
 // # Memory
 //
-// At most Options.MaxEncoders encoders exist, of 0.4 MB (brotli), 0.9 MB
+// At most Options.MaxEncoders encoders exist, of 0.6 MB (brotli), 0.9 MB
 // (zstd) and 1.2 MB (gzip), with dictionaries 2.6 MB more. An answer holds
 // one only while it encodes, never while its client reads. All bodies
 // together, and the encoded static files, hold at most

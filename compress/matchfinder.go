@@ -3,146 +3,187 @@ package compress
 import (
 	"encoding/binary"
 	"math/bits"
+	"unsafe"
 )
 
-// matchFinder finds repetitions in one buffer at a time. Its table is never
-// cleared: entries count from an origin that moves past each buffer, so those
-// of earlier buffers are recognised as too old. A small body costs little.
+// matchFinder finds repetitions in one buffer at a time. Its tables are never
+// cleared: what an entry says of the bytes at its place is salted anew for
+// each buffer, so that those of earlier buffers do not look like any of this
+// one. An entry that is mistaken for one costs a comparison.
 type matchFinder struct {
-	table  [1 << tableBits][2]uint32 // the two latest places with a hash
-	origin uint32
-	buf    []byte
-	fence  int
+	table [1 << tableBits]uint64 // place<<32 | the four bytes there, salted
+	long  [1 << tableBits]uint64 // the same; see thorough
+	salt  uint32
+	buf   []byte
+	fence int
 }
 
 const (
 	tableBits = 14
 	minMatch  = 4
+	// maxCommands bounds the memory that a block takes in an encoder.
+	maxCommands = 6 << 10
 )
 
-func hashOf(v uint64) uint32 {
-	return uint32((v << 24) * 889523592379 >> (64 - tableBits))
-}
+// hash6 is for rows of one shape: shorter repetitions are mostly chance there.
+func hash6(v uint64) uint64 { return (v << 16) * 889523592379 >> (64 - tableBits) }
 
 // begin takes up buf and enters buf[:start], its history, into the table.
 func (m *matchFinder) begin(buf []byte, start, fence int) {
-	if m.origin == 0 || int64(m.origin)+int64(len(m.buf))+int64(len(buf)) > 1<<31-1 {
-		clear(m.table[:])
-		m.origin = 1
-	} else {
-		m.origin += uint32(len(m.buf))
-	}
+	m.salt += 0x9e3779b1
 	m.buf, m.fence = buf, fence
+	base := unsafe.Pointer(unsafe.SliceData(buf))
 	for i := 0; i < start && i+8 <= len(buf); i++ {
-		m.enter(binary.LittleEndian.Uint64(buf[i:]), i)
+		v := load64(base, i)
+		m.table[hash6(v)] = uint64(i)<<32 | uint64(uint32(v)+m.salt)
 	}
 }
 
-func (m *matchFinder) enter(v uint64, at int) {
-	e := &m.table[hashOf(v)]
-	e[0], e[1] = m.origin+uint32(at), e[0]
-}
-
-// A match is a possible copy, with what it saves in about 1/8 of a bit.
-type match struct {
-	length, distance int
-	score            int
-}
-
-// matches appends the commands for buf[start:end]; history is all before.
-func (m *matchFinder) matches(dst []command, start, end int) []command {
-	buf := m.buf[:end]
-	emitted, repeat := start, 0
-	limit := end - 8
-	for s := start; s < limit; {
-		best := m.best(buf, s, repeat)
-		if best.score < 0 {
-			s += 1 + (s-emitted)>>5
-			continue
-		}
-		// A better one may start at the next byte.
-		for range 3 {
-			if s+1 >= limit || best.length >= 24 {
-				break
-			}
-			next := m.best(buf, s+1, repeat)
-			if next.score < best.score+lazyScore {
-				break
-			}
-			s, best = s+1, next
-		}
-		// Reach back over literals not yet written.
-		distance := best.distance
-		end := s + best.length
-		for s > emitted && s-distance > 0 && buf[s-1] == buf[s-distance-1] && s-distance != m.fence {
-			s--
-		}
-		dst = append(dst, command{uint32(s - emitted), uint32(end - s), uint32(distance)})
-		for i := s + 2; i < min(end, limit); i += 2 {
-			m.enter(binary.LittleEndian.Uint64(buf[i:]), i)
-		}
-		s, emitted, repeat = end, end, distance
-	}
-	if emitted < end {
-		dst = append(dst, command{insert: uint32(end - emitted)})
-	}
-	return dst
-}
-
+// What a copy is worth, in about 1/8 of a bit.
 const (
 	byteScore = 44 // what a byte copied saves
 	baseScore = 36 // what a copy costs
-	bitScore  = 8  // what a bit of distance costs
-	lazyScore = 40
+	bitScore  = 12 // what a bit of distance costs
+	lazyScore = 40 // what a copy must be better by to start a byte later
+	goodMatch = 24 // a copy of this length is taken at once
 )
 
-// best returns the best match at s, or one with a score below 0, and enters
-// s into the table.
-func (m *matchFinder) best(buf []byte, s, repeat int) match {
-	v := binary.LittleEndian.Uint64(buf[s:])
-	best := match{score: -1}
-	if repeat > 0 && s >= repeat && uint32(v) == binary.LittleEndian.Uint32(buf[s-repeat:]) {
-		n := m.length(buf, s-repeat, s)
-		if score := n*byteScore - baseScore; n >= minMatch && score > best.score {
-			best = match{n, repeat, score}
-		}
-	}
-	e := &m.table[hashOf(v)]
-	for _, entry := range e {
-		if entry < m.origin {
-			break
-		}
-		at := int(entry - m.origin)
-		if at >= s || binary.LittleEndian.Uint32(buf[at:]) != uint32(v) {
+// matches appends commands for buf[start:end], at most maxCommands, and
+// returns how far they reach; history is all before.
+//
+// It looks at two places at a time and remembers the latest one with a hash.
+// That is all that lists of rows need. Where copies turn out to be short, as
+// they are in prose, it leaves the rest to thorough.
+func (m *matchFinder) matches(dst []command, start, end int) ([]command, int) {
+	const soon, short = 64, 32 // after so many copies, of so many bytes each
+	base := unsafe.Pointer(unsafe.SliceData(m.buf))
+	table, salt := &m.table, m.salt
+	emitted, repeat := start, 1
+	limit := end - 9
+	s := max(start, 1)
+	for s < limit && len(dst) < maxCommands {
+		v := load64(base, s)
+		w := v >> 8
+		same := v ^ load64(base, s-repeat)
+		tag, tag1 := uint32(v)+salt, uint32(w)+salt
+		e := &table[hash6(v)]
+		entry := *e
+		*e = uint64(s)<<32 | uint64(tag)
+		e1 := &table[hash6(w)]
+		entry1 := *e1
+		*e1 = uint64(s+1)<<32 | uint64(tag1)
+		if uint32(entry) != tag && uint32(entry1) != tag1 && uint32(same) != 0 && uint32(same>>8) != 0 {
+			s += 2 + (s-emitted)>>5
 			continue
 		}
-		n := m.length(buf, at, s)
-		if score := n*byteScore - baseScore - bitScore*bits.Len(uint(s-at)); n >= minMatch && score > best.score {
-			best = match{n, s - at, score}
+		best := match{at: s}
+		if uint32(same) == 0 {
+			best.repeated(m.length(s-repeat, s, end), repeat)
+		}
+		if at := int(entry >> 32); uint32(entry) == tag && at < s && load32(base, at) == uint32(v) {
+			best.improve(m.length(at, s, end), s-at)
+		}
+		if best.length < goodMatch {
+			next := match{at: s + 1}
+			if uint32(same>>8) == 0 {
+				next.repeated(m.length(s+1-repeat, s+1, end), repeat)
+			}
+			if at := int(entry1 >> 32); uint32(entry1) == tag1 && at <= s && load32(base, at) == uint32(w) {
+				next.improve(m.length(at, s+1, end), s+1-at)
+			}
+			if next.score > best.score+lazyScore {
+				best = next
+			}
+		}
+		if best.score <= 0 {
+			s += 2 + (s-emitted)>>5
+			continue
+		}
+		dst = append(dst, m.command(best, emitted))
+		to := best.at + best.length
+		for i := best.at + 2; i < min(to, limit); i += 4 {
+			v := load64(base, i)
+			table[hash6(v)] = uint64(i)<<32 | uint64(uint32(v)+salt)
+		}
+		s, emitted, repeat = to, to, best.distance
+		if len(dst) == soon && s-start < soon*short {
+			return m.thorough(dst, emitted, repeat, end)
 		}
 	}
-	if e[0] != m.origin+uint32(s) {
-		e[0], e[1] = m.origin+uint32(s), e[0]
-	}
-	return best
+	return m.rest(dst, emitted, end)
 }
 
-// length returns how many bytes from a and from b, a < b, are equal. A copy
-// that starts before the fence ends there.
-func (m *matchFinder) length(buf []byte, a, b int) int {
-	most := len(buf) - b
-	if a < m.fence {
-		most = min(most, m.fence-a)
+// rest appends what is left of a block, all literals, if it ends here.
+func (m *matchFinder) rest(dst []command, emitted, end int) ([]command, int) {
+	if len(dst) == maxCommands || emitted == end {
+		return dst, emitted
 	}
-	n := 0
-	for n+8 <= most {
-		if x := binary.LittleEndian.Uint64(buf[a+n:]) ^ binary.LittleEndian.Uint64(buf[b+n:]); x != 0 {
-			return n + bits.TrailingZeros64(x)>>3
+	return append(dst, command{insert: uint32(end - emitted)}), end
+}
+
+// A match is a possible copy, with what it saves. At first it saves nothing.
+type match struct{ at, length, distance, score int }
+
+// repeated makes f a copy from the distance of the one before, which costs
+// nothing to say.
+func (f *match) repeated(length, distance int) {
+	f.length, f.distance, f.score = length, distance, length*byteScore-baseScore
+}
+
+// improve makes f a copy from distance if that saves more.
+func (f *match) improve(length, distance int) {
+	if score := length*byteScore - baseScore - bitScore*bits.Len(uint(distance)); score > f.score {
+		f.length, f.distance, f.score = length, distance, score
+	}
+}
+
+// command is the match with the literals before it, from emitted on, and
+// reaches back over those that are equal.
+func (m *matchFinder) command(f match, emitted int) command {
+	s := f.at
+	for s > emitted && s-f.distance > 0 && m.buf[s-1] == m.buf[s-f.distance-1] && s-f.distance != m.fence {
+		s--
+	}
+	return command{uint32(s - emitted), uint32(f.at + f.length - s), uint32(f.distance)}
+}
+
+// length returns how many bytes from a and from b, a < b, are equal, up to
+// end. The first four are. A copy that starts before the fence ends there; it
+// has none that is shorter than minMatch.
+func (m *matchFinder) length(a, b, end int) int {
+	base := unsafe.Pointer(unsafe.SliceData(m.buf))
+	n, back := b+minMatch, b-a
+	for n+8 <= end {
+		if x := load64(base, n-back) ^ load64(base, n); x != 0 {
+			return m.fenced(a, n-b+bits.TrailingZeros64(x)>>3)
 		}
 		n += 8
 	}
-	for n < most && buf[a+n] == buf[b+n] {
+	for n < end && m.buf[n] == m.buf[n-back] {
 		n++
 	}
+	return m.fenced(a, n-b)
+}
+
+func (m *matchFinder) fenced(a, n int) int {
+	if a < m.fence {
+		if n = min(n, m.fence-a); n < minMatch {
+			return 0
+		}
+	}
 	return n
+}
+
+// load64 and load32 read from base+i, and put64 writes there. Nothing checks
+// that this is inside of what base points to.
+func load64(base unsafe.Pointer, i int) uint64 {
+	return binary.LittleEndian.Uint64((*[8]byte)(unsafe.Add(base, i))[:])
+}
+
+func load32(base unsafe.Pointer, i int) uint32 {
+	return binary.LittleEndian.Uint32((*[4]byte)(unsafe.Add(base, i))[:])
+}
+
+func put64(base unsafe.Pointer, i int, v uint64) {
+	binary.LittleEndian.PutUint64((*[8]byte)(unsafe.Add(base, i))[:], v)
 }

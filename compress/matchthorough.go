@@ -1,0 +1,63 @@
+package compress
+
+import "unsafe"
+
+// Hashes of thorough: five bytes, and eight.
+func hash5(v uint64) uint64 { return (v << 24) * 889523592379 >> (64 - tableBits) }
+func hash8(v uint64) uint64 { return v * 0x9e3779b185ebca87 >> (64 - tableBits) }
+
+// thorough goes on where matches stopped, for text whose repetitions are
+// short and many: it looks at each place, knows besides the latest place with
+// a hash the latest one with a long repetition, and tries whether a copy is
+// better begun a byte later.
+func (m *matchFinder) thorough(dst []command, emitted, repeat, end int) ([]command, int) {
+	base := unsafe.Pointer(unsafe.SliceData(m.buf))
+	limit := end - 9
+	for s := emitted; s < limit && len(dst) < maxCommands; {
+		best := m.look(base, s, repeat, end)
+		if best.score <= 0 {
+			s += 1 + (s-emitted)>>5
+			continue
+		}
+		if best.length < goodMatch && s+1 < limit {
+			if next := m.look(base, s+1, repeat, end); next.score > best.score+lazyScore {
+				best = next
+			}
+		}
+		dst = append(dst, m.command(best, emitted))
+		s = best.at + best.length
+		for i := best.at + 2; i < min(s, limit); i += 4 {
+			v := load64(base, i)
+			here := uint64(i)<<32 | uint64(uint32(v)+m.salt)
+			m.table[hash5(v)], m.long[hash8(v)] = here, here
+		}
+		emitted, repeat = s, best.distance
+	}
+	return m.rest(dst, emitted, end)
+}
+
+// look returns the best match at s and enters s into both tables.
+func (m *matchFinder) look(base unsafe.Pointer, s, repeat, end int) (best match) {
+	v := load64(base, s)
+	tag := uint32(v) + m.salt
+	e, e8 := &m.table[hash5(v)], &m.long[hash8(v)]
+	entry, entry8 := *e, *e8
+	here := uint64(s)<<32 | uint64(tag)
+	*e, *e8 = here, here
+	again := load32(base, s-repeat) == uint32(v)
+	if !again && uint32(entry) != tag && uint32(entry8) != tag {
+		return best
+	}
+	best.at = s
+	if again {
+		best.repeated(m.length(s-repeat, s, end), repeat)
+	}
+	if at := int(entry8 >> 32); uint32(entry8) == tag && at < s && load64(base, at) == v {
+		best.improve(m.length(at, s, end), s-at)
+		return best
+	}
+	if at := int(entry >> 32); uint32(entry) == tag && at < s && load32(base, at) == uint32(v) {
+		best.improve(m.length(at, s, end), s-at)
+	}
+	return best
+}
