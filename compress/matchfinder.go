@@ -55,7 +55,8 @@ const (
 // That is all that lists of rows need. Where copies turn out to be short, as
 // they are in prose, it leaves the rest to thorough.
 func (m *matchFinder) matches(dst []command, start, end int) ([]command, int) {
-	const soon, short = 64, 32 // after so many copies, of so many bytes each
+	const soon, short = 16, 20 // of so many copies in a row, so many bytes each
+	copied := 0
 	base := unsafe.Pointer(unsafe.SliceData(m.buf))
 	table, salt := &m.table, m.salt
 	emitted, repeat := start, 1
@@ -106,8 +107,16 @@ func (m *matchFinder) matches(dst []command, start, end int) ([]command, int) {
 			table[hash6(v)] = uint64(i)<<32 | uint64(uint32(v)+salt)
 		}
 		s, emitted, repeat = to, to, best.distance
-		if len(dst) == soon && s-start < soon*short {
-			return m.thorough(dst, emitted, repeat, end)
+		copied += best.length
+		if len(dst)%soon == 0 {
+			switch {
+			case copied >= soon*short:
+				copied = 0
+			case len(dst) == soon: // no further yet: begin again
+				return m.thorough(dst[:0], start, 1, end)
+			default:
+				return m.thorough(dst, emitted, repeat, end)
+			}
 		}
 	}
 	return m.rest(dst, emitted, end)

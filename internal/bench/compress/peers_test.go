@@ -36,7 +36,8 @@ func cards(n int, seed uint64) []byte {
 	return b.Bytes()
 }
 
-// page is HTML with prose, tags and attributes, about n bytes.
+// page is HTML that is mostly prose, of words drawn at random: the hardest text
+// to compress, about n bytes.
 func page(n int) []byte {
 	r := rand.New(rand.NewPCG(5, 6))
 	words := strings.Fields("the of and a to in is you that it he was for on are as with his they at be this have from or one had by word but not what all were we when your can said there use an each which she do how their if will up other about out many then them these so some her would make like him into time has look two more write go see number no way could people my than first water been call who oil its now find long down day did get come made may part")
@@ -61,6 +62,31 @@ func page(n int) []byte {
 	return b.Bytes()
 }
 
+// listing is HTML as a template makes it: a list of people, with classes,
+// attributes and a line of prose each, about n bytes.
+func listing(n int) []byte {
+	r := rand.New(rand.NewPCG(8, 9))
+	words := strings.Fields("I like to walk by the river in the evening and cook for friends when it rains looking for somebody who laughs about small things reads too much coffee first then mountains films music bread cats old bicycles new songs long talks short trips good questions quiet mornings sea salt lemon garden train north letters maps stars chess dance tea winter light early late maybe always never often sometimes")
+	names := strings.Fields("Ana Ben Cleo Dan Eva Finn Gia Hugo Ida Jan Kim Leo Mia Noa Ole Pia Quinn Rosa Sam Tea")
+	var b bytes.Buffer
+	b.WriteString("<!DOCTYPE html>\n<html lang=\"en\">\n<head>\n<meta charset=\"utf-8\">\n<title>People to meet</title>\n<link rel=\"stylesheet\" href=\"/assets/style.css\">\n</head>\n<body>\n<main class=\"grid grid-cols-3 gap-4\">\n")
+	for b.Len() < n {
+		name := names[r.IntN(len(names))]
+		fmt.Fprintf(&b, "  <article class=\"card card-%s\" data-user=\"%08x-%04x\">\n    <img class=\"card-selfie\" src=\"https://media.example.com/selfies/%016x.webp\" alt=\"%s\" width=\"320\" height=\"240\" loading=\"lazy\">\n    <h2 class=\"card-name\"><a href=\"/people/%d\">%s, %d</a></h2>\n    <p class=\"card-about\">",
+			[]string{"online", "away", "talking"}[r.IntN(3)], r.Uint32(), r.IntN(1<<16), r.Uint64(), name, r.IntN(100000), name, 18+r.IntN(60))
+		for i := range 16 + r.IntN(26) {
+			if i > 0 {
+				b.WriteByte(' ')
+			}
+			b.WriteString(words[r.IntN(len(words))])
+		}
+		fmt.Fprintf(&b, "</p>\n    <ul class=\"tags\"><li>%s</li><li>%s</li></ul>\n    <time class=\"card-seen\" datetime=\"2026-11-23T%02d:%02d:00Z\">%d minutes ago</time>\n    <button class=\"btn btn-primary\" type=\"button\" data-action=\"invite\">Invite</button>\n  </article>\n",
+			words[r.IntN(len(words))], words[r.IntN(len(words))], r.IntN(24), r.IntN(60), 1+r.IntN(59))
+	}
+	b.WriteString("</main>\n</body>\n</html>\n")
+	return b.Bytes()
+}
+
 type body struct {
 	name, contentType string
 	bytes             []byte
@@ -70,7 +96,8 @@ var bodies = []body{
 	{"1 KB JSON", "application/json", cards(3, 1)[:990]},
 	{"15 KB JSON", "application/json", cards(50, 1)},
 	{"36 KB JSON", "application/json", cards(120, 1)},
-	{"100 KB HTML", "text/html", page(102000)},
+	{"100 KB HTML", "text/html", listing(102300)},
+	{"100 KB prose", "text/html", page(102000)},
 }
 
 type peer struct {
