@@ -13,7 +13,7 @@ func hash8(v uint64) uint64 { return v * 0x9e3779b185ebca87 >> (64 - tableBits) 
 func (m *matchFinder) thorough(dst []command, emitted, repeat, end int) ([]command, int) {
 	base := unsafe.Pointer(unsafe.SliceData(m.buf))
 	limit := end - 9
-	for s := max(emitted,1); s < limit && len(dst) < maxCommands; {
+	for s := max(emitted, 1); s < limit && len(dst) < maxCommands; {
 		best := m.look(base, s, repeat, end)
 		if best.score <= 0 {
 			s += 1 + (s-emitted)>>5
