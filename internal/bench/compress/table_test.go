@@ -8,6 +8,8 @@ import (
 	"strings"
 	"testing"
 	"time"
+
+	"github.com/plimsoll-go/plimsoll/internal/bench/summary"
 )
 
 var rounds = flag.Int("rounds", 25, "rounds in which all peers take turns; their median counts")
@@ -68,6 +70,8 @@ func measure(all []peer, body body, rounds int) map[string]result {
 	return results
 }
 
+func micros(d time.Duration) float64 { return float64(d.Nanoseconds()) / 1e3 }
+
 func verdict(reached bool) string {
 	if reached {
 		return "reached"
@@ -86,7 +90,7 @@ func TestTable(t *testing.T) {
 		var table strings.Builder
 		for _, p := range all {
 			r := results[p.name]
-			fmt.Fprintf(&table, "%-24s %9.1f us %8d B %6.0f allocs\n", p.name, float64(r.took.Nanoseconds())/1e3, r.out, r.allocs)
+			fmt.Fprintf(&table, "%-24s %9.1f us %8d B %6.0f allocs\n", p.name, micros(r.took), r.out, r.allocs)
 		}
 		fmt.Fprintf(&table, "%-38s %18s   %18s\n", "", "times as fast", "of the bytes")
 		for _, g := range goals {
@@ -103,11 +107,16 @@ func TestTable(t *testing.T) {
 			}
 		}
 		t.Logf("%s, %d bytes\n%s", body.name, len(body.bytes), table.String())
+		for _, g := range []goal{goals[0], goals[2]} {
+			a, b := results[g.ours], results[g.peer]
+			summary.Row("brotli, "+body.name, fmt.Sprintf("%.0f µs, %d B", micros(a.took), a.out),
+				fmt.Sprintf("%.0f µs, %d B (%s)", micros(b.took), b.out, g.peer), summary.Faster(micros(a.took), micros(b.took)))
+		}
 	}
 }
 
-// TestPassing is for bodies that nobody should touch.
-func TestPassing(t *testing.T) {
+// TestTablePassing is for bodies that nobody should touch.
+func TestTablePassing(t *testing.T) {
 	picture := body{"JPEG", "image/jpeg", make([]byte, 49152)}
 	all := peers()
 	for i := range all {
@@ -117,7 +126,7 @@ func TestPassing(t *testing.T) {
 	var table strings.Builder
 	for _, p := range all {
 		r := results[p.name]
-		fmt.Fprintf(&table, "%-24s %9.2f us %8d B %6.0f allocs\n", p.name, float64(r.took.Nanoseconds())/1e3, r.out, r.allocs)
+		fmt.Fprintf(&table, "%-24s %9.2f us %8d B %6.0f allocs\n", p.name, micros(r.took), r.out, r.allocs)
 	}
 	extra := results["plimsoll br"].allocs - results["identity"].allocs
 	t.Logf("a picture, %d bytes\n%sallocations beside the handler's <= 0: %.0f %s", len(picture.bytes), table.String(), extra, verdict(extra <= 0))
@@ -126,8 +135,8 @@ func TestPassing(t *testing.T) {
 	}
 }
 
-// TestHostile asks with an Accept-Encoding of 64 KB.
-func TestHostile(t *testing.T) {
+// TestTableHostile asks with an Accept-Encoding of 64 KB.
+func TestTableHostile(t *testing.T) {
 	small := body{"tiny", "application/json", []byte("{}")}
 	all := peers()[1:]
 	for i := range all {
@@ -136,7 +145,7 @@ func TestHostile(t *testing.T) {
 	results := measure(all, small, *rounds/4+1)
 	var table strings.Builder
 	for _, p := range all {
-		fmt.Fprintf(&table, "%-24s %9.1f us\n", p.name, float64(results[p.name].took.Nanoseconds())/1e3)
+		fmt.Fprintf(&table, "%-24s %9.1f us\n", p.name, micros(results[p.name].took))
 	}
 	took := results["plimsoll br"].took
 	t.Logf("Accept-Encoding of %d bytes\n%s<= 50 us: %v %s", len(all[0].accept), table.String(), took, verdict(took <= 50*time.Microsecond))
