@@ -44,6 +44,8 @@ type Delta[T any] struct {
 	next    deltaRows // memory for the next one
 	extra   []byte
 	work    comparison
+	one     deltaRows // memory for a row of Set
+	index   keyIndex
 	held    int64
 }
 
@@ -94,6 +96,7 @@ func (d *Delta[T]) Update(rows []T, extra any) (frame []byte, err error) {
 	}
 	d.version++
 	d.now, d.next = d.next, d.now
+	d.index.stale = true
 	d.extra = beside
 	return frame, nil
 }
@@ -117,7 +120,7 @@ func (d *Delta[T]) Version() uint64 {
 func (d *Delta[T]) Close() {
 	d.mu.Lock()
 	defer d.mu.Unlock()
-	d.now, d.next, d.work = deltaRows{}, deltaRows{}, comparison{}
+	d.now, d.next, d.one, d.work, d.index = deltaRows{}, deltaRows{}, deltaRows{}, comparison{}, keyIndex{}
 	if d.opts.Account != nil && d.held > 0 {
 		d.opts.Account.Release(d.held)
 	}
@@ -126,7 +129,7 @@ func (d *Delta[T]) Close() {
 
 // reserveLocked brings the reservation to what the state holds.
 func (d *Delta[T]) reserveLocked(extra int) error {
-	size := int64(cap(d.now.buf)+cap(d.next.buf)+4*(cap(d.now.ends)+cap(d.next.ends)+cap(d.work.from))) + int64(extra)
+	size := int64(cap(d.now.buf)+cap(d.next.buf)+4*(cap(d.now.ends)+cap(d.next.ends)+cap(d.work.from))) + int64(extra) + int64(len(d.index.rows))*indexedRowBytes
 	if a := d.opts.Account; a != nil && size > d.held {
 		if err := a.Reserve(size - d.held); err != nil {
 			d.next = deltaRows{}

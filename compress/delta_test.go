@@ -140,6 +140,82 @@ func TestDeltaRoundTrip(t *testing.T) {
 	}
 }
 
+// TestDeltaSet takes steps of single rows and of whole lists, and compares
+// with a list.
+func TestDeltaSet(t *testing.T) {
+	for seed := range uint64(6) {
+		d, err := NewDelta[card](DeltaOptions{MaxBytes: 1 << 20})
+		require.NoError(t, err)
+		var follower, late Replica
+		require.NoError(t, follower.Apply(d.Snapshot()))
+		var rows []card
+		r := rand.New(rand.NewPCG(seed, 2))
+		for _, w := range windows(seed, 200) {
+			if r.IntN(10) == 0 {
+				rows = nil
+				for _, c := range w.rows { // keys are not always unique there
+					if !slices.ContainsFunc(rows, func(o card) bool { return o.UserID == c.UserID }) {
+						rows = append(rows, c)
+					}
+				}
+				frame, err := d.Update(rows, nil)
+				require.NoError(t, err)
+				if frame != nil {
+					require.NoError(t, follower.Apply(frame))
+				}
+			}
+			for _, c := range w.rows[:min(len(w.rows), 3)] {
+				c.Age = r.IntN(3)
+				was := slices.IndexFunc(rows, func(o card) bool { return o.UserID == c.UserID })
+				same := was >= 0 && naive(t, rows[was:was+1]) == naive(t, []card{c})
+				if was < 0 {
+					rows = append(rows, c)
+				} else {
+					rows[was] = c
+				}
+				frame, err := d.Set(&c)
+				require.NoError(t, err)
+				require.Equal(t, same, frame == nil, "%s", frame)
+				if frame != nil {
+					require.NoError(t, follower.Apply(frame), "%s", frame)
+				}
+			}
+			require.Equal(t, naive(t, rows), canonicalJSON(t, follower.Value))
+			require.NoError(t, late.Apply(d.Snapshot()))
+			require.Equal(t, late.Value, follower.Value)
+		}
+	}
+}
+
+func TestDeltaSetBounds(t *testing.T) {
+	a := &testAccount{limit: 3000}
+	d, err := NewDelta[card](DeltaOptions{MaxBytes: 2000, Account: a})
+	require.NoError(t, err)
+	var failed error
+	var follower Replica
+	require.NoError(t, follower.Apply(d.Snapshot()))
+	for i := range 100 {
+		frame, err := d.Set(&card{UserID: fmt.Sprint(i), Name: strings.Repeat("x", i)})
+		if err != nil {
+			failed = err
+			continue
+		}
+		require.NoError(t, follower.Apply(frame))
+	}
+	require.ErrorIs(t, failed, ErrStateTooLarge)
+	_, err = d.Set(&card{UserID: "0", Name: strings.Repeat("y", 2000)})
+	require.ErrorIs(t, err, ErrStateTooLarge)
+	frame, err := d.Set(&card{UserID: "0", Name: "z"})
+	require.NoError(t, err)
+	require.NoError(t, follower.Apply(frame))
+	var late Replica
+	require.NoError(t, late.Apply(d.Snapshot()))
+	require.Equal(t, late.Value, follower.Value)
+	require.LessOrEqual(t, a.peak.Load(), int64(3000))
+	d.Close()
+	require.Zero(t, a.used.Load())
+}
+
 func TestDeltaGap(t *testing.T) {
 	d, err := NewDelta[card](DeltaOptions{MaxBytes: 1 << 20})
 	require.NoError(t, err)

@@ -21,21 +21,30 @@ func (r *deltaRows) encode(s *schema, rows any, most int) error {
 	list := reflect.ValueOf(rows)
 	r.n, r.buf, r.ends = list.Len(), r.buf[:0], r.ends[:0]
 	for i := range r.n {
-		row := list.Index(i)
-		for j := range s.columns {
-			var err error
-			if r.buf, err = s.columns[j].appendValue(r.buf, row); err != nil {
-				return err
-			}
-			r.ends = append(r.ends, int32(len(r.buf)))
+		if err := r.add(s, list.Index(i)); err != nil {
+			return err
 		}
 		if len(r.buf) > most {
 			r.buf = nil
-			return fmt.Errorf("%w: over %d bytes", ErrStateTooLarge, most)
+			return tooLarge(most)
 		}
 	}
 	return nil
 }
+
+// add encodes the fields of a row behind the others.
+func (r *deltaRows) add(s *schema, row reflect.Value) error {
+	for j := range s.columns {
+		var err error
+		if r.buf, err = s.columns[j].appendValue(r.buf, row); err != nil {
+			return err
+		}
+		r.ends = append(r.ends, int32(len(r.buf)))
+	}
+	return nil
+}
+
+func tooLarge(most int) error { return fmt.Errorf("%w: over %d bytes", ErrStateTooLarge, most) }
 
 func (r *deltaRows) clone() deltaRows {
 	return deltaRows{r.n, bytes.Clone(r.buf), slices.Clone(r.ends)}
@@ -198,22 +207,27 @@ func (c *comparison) appendChanges(dst []byte, s *schema, old, next *deltaRows, 
 			if bytes.Equal(was, is) {
 				continue
 			}
-			if dst[len(dst)-1] != '[' {
-				dst = append(dst, ',')
-			}
-			dst = strconv.AppendInt(dst, int64(i), 10)
-			dst = strconv.AppendInt(append(dst, ','), int64(j), 10)
-			dst = append(dst, ',')
-			if n := sharedPrefix(was, is); n >= 6 && s.columns[j].kind == reflect.String {
-				dst = strconv.AppendInt(append(dst, '['), int64(n), 10)
-				dst = append(append(dst, ',', '"'), is[1+n:]...)
-				dst = append(dst, ']')
-			} else {
-				dst = append(dst, is...)
-			}
+			dst = s.columns[j].appendChange(dst, i, j, was, is)
 		}
 	}
 	return append(dst, ']')
+}
+
+// appendChange appends row, column and value: of a text that begins as it did
+// before only the number of characters that it shares, and the rest.
+func (c *column) appendChange(dst []byte, i, j int, was, is []byte) []byte {
+	if dst[len(dst)-1] != '[' {
+		dst = append(dst, ',')
+	}
+	dst = strconv.AppendInt(dst, int64(i), 10)
+	dst = strconv.AppendInt(append(dst, ','), int64(j), 10)
+	dst = append(dst, ',')
+	if n := sharedPrefix(was, is); n >= 6 && c.kind == reflect.String {
+		dst = strconv.AppendInt(append(dst, '['), int64(n), 10)
+		dst = append(append(dst, ',', '"'), is[1+n:]...)
+		return append(dst, ']')
+	}
+	return append(dst, is...)
 }
 
 // sharedPrefix is the number of characters with which two JSON strings of
