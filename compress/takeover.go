@@ -27,7 +27,7 @@ type TakeoverOptions struct {
 // compression. Small messages, which shrink little alone, shrink to about a
 // quarter. It must be outside of everything that wraps ResponseWriters.
 //
-// A connection takes its history and 8 KiB besides from
+// A connection takes its history and 11 KiB besides from
 // Options.MaxBufferedBytes and the Account; one for which there is no room
 // is left as it is, and next may negotiate for itself. Encoders are shared.
 // Messages over 64 KiB and fragmented ones go out uncompressed.
@@ -51,7 +51,7 @@ func (c *Compressor) Takeover(o TakeoverOptions, next http.Handler) (http.Handle
 		if !keeps {
 			o.HistoryBytes = 0
 		}
-		need := int64(o.HistoryBytes + 8<<10)
+		need := int64(o.HistoryBytes + windowBytes + takeoverBytes)
 		if !c.budget.reserve(need) {
 			c.count.refusedMemory.Add(1)
 			next.ServeHTTP(w, r)
@@ -60,7 +60,7 @@ func (c *Compressor) Takeover(o TakeoverOptions, next http.Handler) (http.Handle
 		bare := *r
 		bare.Header = r.Header.Clone()
 		bare.Header.Del("Sec-Websocket-Extensions")
-		tw := &takeoverWriter{ResponseWriter: w, conn: &takeoverConn{c: c, opts: o, answer: answer}}
+		tw := &takeoverWriter{ResponseWriter: w, conn: &takeoverConn{c: c, opts: o, answer: answer, window: takeoverWindow{most: o.HistoryBytes}}}
 		tw.conn.release = sync.OnceFunc(func() { c.budget.release(need) })
 		defer func() {
 			if tw.conn.Conn == nil { // not accepted
@@ -70,6 +70,9 @@ func (c *Compressor) Takeover(o TakeoverOptions, next http.Handler) (http.Handle
 		next.ServeHTTP(tw, &bare)
 	}), nil
 }
+
+// takeoverBytes is what a connection takes besides its window.
+const takeoverBytes = 4 << 10
 
 // acceptDeflate looks for an offer of permessage-deflate that can be met, and
 // returns the answer to it and whether the history may be kept.
@@ -139,7 +142,7 @@ type takeoverConn struct {
 	wmu     sync.Mutex
 	pending []byte // of a frame that is not complete
 	passing uint64 // bytes of a frame that goes through as it is
-	history []byte // the end of what the client has inflated
+	window  takeoverWindow
 
 	// Incoming; see takeoverread.go.
 	raw     []byte // read and not looked at

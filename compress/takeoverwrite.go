@@ -12,6 +12,9 @@ import (
 const (
 	takeoverLeast = 16
 	takeoverMost  = 64 << 10
+	// takeoverSmall is the length up to which the codes of a message would
+	// take more room than they save.
+	takeoverSmall = 512
 )
 
 // Write takes plain frames from the library and sends them compressed.
@@ -87,14 +90,23 @@ func (t *takeoverConn) compress(out *appender, first byte, header, payload []byt
 	start := time.Now()
 	before := len(out.b)
 	out.b = append(out.b, make([]byte, 4)...)
-	flate.StatelessDeflate(out, payload, false, t.history)
-	n := len(out.b) - before - 4 - 4 // without the header and the final 00 00 ff ff
-	seed := len(t.history)+len(payload) <= t.opts.HistoryBytes/2
+	window := &t.window
+	small := len(payload) <= min(takeoverSmall, window.most)
+	seed := len(window.buf)+len(payload) <= window.most/2
+	if small {
+		out.b = window.deflate(out.b, payload)
+	} else {
+		flate.StatelessDeflate(out, payload, false, window.history())
+		out.b = out.b[:len(out.b)-4] // 00 00 ff ff
+	}
+	n := len(out.b) - before - 4
 	if n >= len(payload) && !seed {
 		out.b = append(append(out.b[:before], header...), payload...)
+		if small {
+			window.forget(len(payload))
+		}
 		return
 	}
-	out.b = out.b[:len(out.b)-4]
 	if n < 126 {
 		out.b[before+2], out.b[before+3] = first|0x40, byte(n)
 		out.b = append(out.b[:before], out.b[before+2:]...)
@@ -102,26 +114,10 @@ func (t *takeoverConn) compress(out *appender, first byte, header, payload []byt
 		out.b[before], out.b[before+1] = first|0x40, 126
 		binary.BigEndian.PutUint16(out.b[before+2:], uint16(n))
 	}
+	if !small && window.most > 0 {
+		window.enter(window.append(payload))
+	}
 	t.c.count.encoded(messageCoding, len(payload), n, time.Since(start))
-	t.remember(payload)
-}
-
-func (t *takeoverConn) remember(payload []byte) {
-	most := t.opts.HistoryBytes
-	if most == 0 {
-		return
-	}
-	if t.history == nil {
-		t.history = make([]byte, 0, most)
-	}
-	if len(payload) >= most {
-		t.history = append(t.history[:0], payload[len(payload)-most:]...)
-		return
-	}
-	if drop := len(t.history) + len(payload) - most; drop > 0 {
-		t.history = t.history[:copy(t.history, t.history[drop:])]
-	}
-	t.history = append(t.history, payload...)
 }
 
 // frameHeader reads the header of a frame, RFC 6455, section 5.2: its size

@@ -34,7 +34,7 @@ type person struct {
 }
 
 type presence struct {
-	UserID       string `json:"userId"`
+	UserID       string `json:"userId" delta:"key"`
 	IsOnline     bool   `json:"isOnline"`
 	IsInQueue    bool   `json:"isInQueue"`
 	LastActiveAt string `json:"lastActiveAt"`
@@ -182,7 +182,7 @@ func TestStream(t *testing.T) {
 		var def1, def2, def3 deflater
 		var ours, marshal time.Duration
 
-		pres := must(compress.NewProjection[presence]())
+		pres := must(compress.NewDelta[presence](compress.DeltaOptions{MaxBytes: 1 << 20}))
 		ice := must(compress.NewProjection[candidate]("candidate", "sdpMid", "sdpMLineIndex"))
 		var deltas [3]*compress.Delta[person]
 		for i := range deltas {
@@ -215,7 +215,7 @@ func TestStream(t *testing.T) {
 				message = append(fmt.Appendf(nil, `["%c",`, "_ql"[e.list]), must(deltas[e.list].Update(e.rows, len(e.rows)))...)
 				message = append(message, ']')
 			case e.kind == "presence:update":
-				message = append(must(pres.Append([]byte(`["p",`), e.data.(*presence))), ']')
+				message = append(append([]byte(`["p",`), must(pres.Set(e.data.(*presence)))...), ']')
 			case e.kind == "rtc:ice":
 				message = append(must(ice.Append([]byte(`["i",`), e.data.(*candidate))), ']')
 			default:

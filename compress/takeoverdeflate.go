@@ -1,0 +1,179 @@
+package compress
+
+import (
+	"math/bits"
+	"unsafe"
+)
+
+// takeoverWindow is what one client has inflated lately, and a table of the
+// places in it. It deflates small messages (RFC 1951) with the fixed codes:
+// their own would take more room than they save. The table is kept from
+// message to message, as to fill it again costs more than the message.
+type takeoverWindow struct {
+	most  int    // bytes that are kept at least
+	buf   []byte // the window, with room for messages behind it
+	base  uint32 // how many bytes were dropped from its front
+	table *[1 << windowBits][2]uint16
+}
+
+const (
+	windowBits = 10
+	// windowRoom is how many bytes may come before the window moves, and more
+	// than takeoverSmall.
+	windowRoom = 3 << 10
+	// windowBytes is what a window takes besides its history.
+	windowBytes = windowRoom + 4<<windowBits
+)
+
+func hashWindow(v uint32) uint32 { return v * 0x9e3779b1 >> (32 - windowBits) }
+
+// enter puts the places from start on into the table, and those before it
+// that too little followed until now.
+func (t *takeoverWindow) enter(start int) {
+	for i := max(start-3, 0); i < len(t.buf); i++ {
+		t.put(i)
+	}
+}
+
+func (t *takeoverWindow) put(i int) {
+	if i+4 > len(t.buf) {
+		return
+	}
+	e := &t.table[hashWindow(load32(unsafe.Pointer(unsafe.SliceData(t.buf)), i))]
+	e[0], e[1] = uint16(t.base+uint32(i)), e[0]
+}
+
+// append makes p the end of the window and returns where it starts there.
+func (t *takeoverWindow) append(p []byte) (start int) {
+	if t.buf == nil {
+		t.buf, t.table = make([]byte, 0, t.most+windowRoom), new([1 << windowBits][2]uint16)
+	}
+	drop := len(t.buf) + len(p) - cap(t.buf)
+	switch {
+	case len(p) > t.most: // all that was is out of reach, and the front of p
+		t.base += uint32(len(t.buf) + len(p) - t.most)
+		t.buf, p = t.buf[:0], p[len(p)-t.most:]
+	case drop > 0:
+		drop = max(drop, len(t.buf)-t.most)
+		t.buf = t.buf[:copy(t.buf, t.buf[drop:])]
+		t.base += uint32(drop)
+	}
+	start = len(t.buf)
+	t.buf = append(t.buf, p...)
+	return start
+}
+
+// forget takes the last n bytes back, which the client did not get. What the
+// table says of them is found out to be wrong when it is looked at.
+func (t *takeoverWindow) forget(n int) { t.buf = t.buf[:len(t.buf)-n] }
+
+// history is what a message may repeat.
+func (t *takeoverWindow) history() []byte { return t.buf[max(0, len(t.buf)-t.most):] }
+
+// deflate appends payload, at most takeoverSmall bytes, as one block and what
+// flushes it, without the 00 00 ff ff at the end.
+func (t *takeoverWindow) deflate(dst, payload []byte) []byte {
+	i := t.append(payload)
+	for j := max(i-3, 0); j < i; j++ {
+		t.put(j)
+	}
+	w := bitWriter{out: dst}
+	r := w.room(9*len(payload)+32).bits(3, 2)
+	for i < len(t.buf) {
+		length, distance, gain := t.find(i)
+		t.put(i)
+		if gain > 0 && length < 32 {
+			if _, _, later := t.find(i + 1); later > gain {
+				gain = 0
+			}
+		}
+		if gain <= 0 {
+			r = r.add(fixedLiterals[t.buf[i]]).flush()
+			i++
+			continue
+		}
+		code, width := distanceCode(distance)
+		r = r.add(fixedLengths[length]).bits(width, code).flush()
+		for j := i + 1; j < i+length; j++ {
+			t.put(j)
+		}
+		i += length
+	}
+	w.end(r.bits(7+3, 0)) // the end of the block, and an empty one
+	w.align()
+	return w.out
+}
+
+// find looks for the copy that saves most bits at i.
+func (t *takeoverWindow) find(i int) (length, distance, gain int) {
+	buf := t.buf
+	if i+4 > len(buf) {
+		return 0, 0, 0
+	}
+	base := unsafe.Pointer(unsafe.SliceData(buf))
+	v := load32(base, i)
+	here := uint16(t.base + uint32(i))
+	for _, e := range t.table[hashWindow(v)] {
+		d := int(here - e)
+		if d == 0 || d > i || load32(base, i-d) != v {
+			continue
+		}
+		n := 4
+		for n < 258 && i+n < len(buf) && buf[i+n] == buf[i+n-d] {
+			n++
+		}
+		_, width := distanceCode(d)
+		if g := 8*n - int(fixedLengths[n]>>16) - int(width); g > gain {
+			length, distance, gain = n, d, g
+		}
+	}
+	return length, distance, gain
+}
+
+// The fixed codes of RFC 1951, 3.2.6, as width<<16 | bits: of the bytes, and
+// of the lengths with their extra bits.
+var fixedLiterals, fixedLengths = fixedCodes()
+
+func fixedCodes() (literals [256]uint32, lengths [259]uint32) {
+	code := func(symbol int) uint32 {
+		c, width := 0x30+symbol, 8
+		switch {
+		case symbol >= 280:
+			c = 0xc0 + symbol - 280
+		case symbol >= 256:
+			c, width = symbol-256, 7
+		case symbol >= 144:
+			c, width = 0x190+symbol-144, 9
+		}
+		return uint32(width)<<16 | uint32(bits.Reverse16(uint16(c))>>(16-width))
+	}
+	for b := range literals {
+		literals[b] = code(b)
+	}
+	symbol, extra := 257, 0
+	for n := 3; n < 258; symbol++ {
+		if symbol >= 265 && (symbol-265)%4 == 0 {
+			extra++
+		}
+		for v := range 1 << extra {
+			if n <= 258 {
+				c := code(symbol)
+				lengths[n] = (c>>16+uint32(extra))<<16 | c&0xffff | uint32(v)<<(c>>16)
+			}
+			n++
+		}
+	}
+	lengths[258] = code(285)
+	return literals, lengths
+}
+
+// distanceCode is the code of a distance with its extra bits, and its width.
+func distanceCode(distance int) (code uint64, width uint) {
+	d := uint(distance - 1)
+	if d < 4 {
+		return uint64(bits.Reverse8(uint8(d)) >> 3), 5
+	}
+	n := uint(bits.Len(d)) - 2
+	symbol := 2*n + d>>n
+	return uint64(bits.Reverse8(uint8(symbol))>>3) | uint64(d&(1<<n-1))<<5, 5 + n
+}
