@@ -19,6 +19,9 @@ type DeltaOptions struct {
 	// Keys names the members that tell the objects of an array apart, the
 	// best first. Default "id", "userId", "key". JSONDelta only.
 	Keys []string
+	// Ordered says that the transport loses nothing and keeps order, as one
+	// WebSocket does, and leaves the version out of the frames. Delta only.
+	Ordered bool
 	// Account, if set, is asked for the memory of the kept state.
 	Account Account
 }
@@ -87,7 +90,7 @@ func (d *Delta[T]) Update(rows []T, extra any) (frame []byte, err error) {
 	if err := d.next.encode(d.schema, rows, d.opts.MaxBytes); err != nil {
 		return nil, err
 	}
-	frame = d.work.appendFrame(nil, d.version+1, d.schema, &d.now, &d.next, d.extra, beside)
+	frame = d.work.appendFrame(nil, d.wireVersion(d.version+1), d.schema, &d.now, &d.next, d.extra, beside)
 	if frame == nil {
 		return nil, nil
 	}
@@ -106,10 +109,18 @@ func (d *Delta[T]) Update(rows []T, extra any) (frame []byte, err error) {
 func (d *Delta[T]) Snapshot() []byte {
 	d.mu.Lock()
 	defer d.mu.Unlock()
-	return appendSnapshot(nil, d.version, d.schema, &d.now, d.extra)
+	return appendSnapshot(nil, d.wireVersion(d.version), d.schema, &d.now, d.extra)
 }
 
-// Version is that of the latest frame.
+// wireVersion is what frames say: receivers take a 0 after anything.
+func (d *Delta[T]) wireVersion(v uint64) uint64 {
+	if d.opts.Ordered {
+		return 0
+	}
+	return v
+}
+
+// Version is that of the latest frame, which Ordered ones leave out.
 func (d *Delta[T]) Version() uint64 {
 	d.mu.Lock()
 	defer d.mu.Unlock()

@@ -144,7 +144,7 @@ func TestDeltaRoundTrip(t *testing.T) {
 // with a list.
 func TestDeltaSet(t *testing.T) {
 	for seed := range uint64(6) {
-		d, err := NewDelta[card](DeltaOptions{MaxBytes: 1 << 20})
+		d, err := NewDelta[card](DeltaOptions{MaxBytes: 1 << 20, Ordered: seed%2 == 1})
 		require.NoError(t, err)
 		var follower, late Replica
 		require.NoError(t, follower.Apply(d.Snapshot()))

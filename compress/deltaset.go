@@ -23,7 +23,7 @@ func (d *Delta[T]) Set(row *T) (frame []byte, err error) {
 	cols := len(d.schema.columns)
 	key := d.one.field(0, d.schema.key, cols)
 	i := d.index.find(&d.now, key, cols, d.schema.key)
-	frame = strconv.AppendUint(append(make([]byte, 0, 48), `["D",`...), d.version+1, 10)
+	frame = strconv.AppendUint(append(make([]byte, 0, 48), `["D",`...), d.wireVersion(d.version+1), 10)
 	if i < 0 {
 		frame = append(frame, ",["...)
 		if d.now.n > 0 {

@@ -182,11 +182,11 @@ func TestStream(t *testing.T) {
 		var def1, def2, def3 deflater
 		var ours, marshal time.Duration
 
-		pres := must(compress.NewDelta[presence](compress.DeltaOptions{MaxBytes: 1 << 20}))
+		pres := must(compress.NewDelta[presence](compress.DeltaOptions{MaxBytes: 1 << 20, Ordered: true}))
 		ice := must(compress.NewProjection[candidate]("candidate", "sdpMid", "sdpMLineIndex"))
 		var deltas [3]*compress.Delta[person]
 		for i := range deltas {
-			deltas[i] = must(compress.NewDelta[person](compress.DeltaOptions{MaxBytes: 1 << 20}))
+			deltas[i] = must(compress.NewDelta[person](compress.DeltaOptions{MaxBytes: 1 << 20, Ordered: true}))
 		}
 		var messages, batches [][]byte
 		batch := must(compress.NewBatcher(compress.BatcherOptions{MaxMessages: 8, MaxBytes: 64 << 10, MaxDelay: time.Hour}, func(b []byte, _ int) {
