@@ -27,7 +27,7 @@ type TakeoverOptions struct {
 // compression. Small messages, which shrink little alone, shrink to about a
 // quarter. It must be outside of everything that wraps ResponseWriters.
 //
-// A connection takes its history and 11 KiB besides from
+// A connection takes its history and 15 KiB besides from
 // Options.MaxBufferedBytes and the Account; one for which there is no room
 // is left as it is, and next may negotiate for itself. Encoders are shared.
 // Messages over 64 KiB and fragmented ones go out uncompressed.

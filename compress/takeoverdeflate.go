@@ -13,16 +13,17 @@ type takeoverWindow struct {
 	most  int    // bytes that are kept at least
 	buf   []byte // the window, with room for messages behind it
 	base  uint32 // how many bytes were dropped from its front
-	table *[1 << windowBits][2]uint16
+	table *[1 << windowBits][windowWays]uint16
 }
 
 const (
-	windowBits = 10
+	windowBits = 9
+	windowWays = 8 // the latest places with a hash
 	// windowRoom is how many bytes may come before the window moves, and more
 	// than takeoverSmall.
 	windowRoom = 3 << 10
 	// windowBytes is what a window takes besides its history.
-	windowBytes = windowRoom + 4<<windowBits
+	windowBytes = windowRoom + 2*windowWays<<windowBits
 )
 
 func hashWindow(v uint32) uint32 { return v * 0x9e3779b1 >> (32 - windowBits) }
@@ -40,13 +41,14 @@ func (t *takeoverWindow) put(i int) {
 		return
 	}
 	e := &t.table[hashWindow(load32(unsafe.Pointer(unsafe.SliceData(t.buf)), i))]
-	e[0], e[1] = uint16(t.base+uint32(i)), e[0]
+	copy(e[1:], e[:])
+	e[0] = uint16(t.base + uint32(i))
 }
 
 // append makes p the end of the window and returns where it starts there.
 func (t *takeoverWindow) append(p []byte) (start int) {
 	if t.buf == nil {
-		t.buf, t.table = make([]byte, 0, t.most+windowRoom), new([1 << windowBits][2]uint16)
+		t.buf, t.table = make([]byte, 0, t.most+windowRoom), new([1 << windowBits][windowWays]uint16)
 	}
 	drop := len(t.buf) + len(p) - cap(t.buf)
 	switch {

@@ -37,7 +37,7 @@ type presence struct {
 	UserID       string `json:"userId" delta:"key"`
 	IsOnline     bool   `json:"isOnline"`
 	IsInQueue    bool   `json:"isInQueue"`
-	LastActiveAt string `json:"lastActiveAt"`
+	LastActiveAt string `json:"lastActiveAt" delta:"suffix=Z"`
 }
 
 type candidate struct {
