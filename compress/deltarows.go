@@ -7,6 +7,7 @@ import (
 	"reflect"
 	"slices"
 	"strconv"
+	"unsafe"
 )
 
 // deltaRows is an encoded list: the fields of all rows one after the other.
@@ -21,7 +22,7 @@ func (r *deltaRows) encode(s *schema, rows any, most int) error {
 	list := reflect.ValueOf(rows)
 	r.n, r.buf, r.ends = list.Len(), r.buf[:0], r.ends[:0]
 	for i := range r.n {
-		if err := r.add(s, list.Index(i)); err != nil {
+		if err := r.add(s, unsafe.Add(list.UnsafePointer(), uintptr(i)*s.size)); err != nil {
 			return err
 		}
 		if len(r.buf) > most {
@@ -32,8 +33,8 @@ func (r *deltaRows) encode(s *schema, rows any, most int) error {
 	return nil
 }
 
-// add encodes the fields of a row behind the others.
-func (r *deltaRows) add(s *schema, row reflect.Value) error {
+// add encodes the fields of the struct at row behind the others.
+func (r *deltaRows) add(s *schema, row unsafe.Pointer) error {
 	for j := range s.columns {
 		var err error
 		if r.buf, err = s.columns[j].appendValue(r.buf, row); err != nil {

@@ -9,12 +9,14 @@ import (
 	"strconv"
 	"strings"
 	"unicode/utf8"
+	"unsafe"
 )
 
 // A column is one field of a struct as it travels: by position, not by name.
 type column struct {
 	name           string
-	index          []int
+	offset         uintptr // in the struct
+	typ            reflect.Type
 	omit           bool // an empty value is left out: null on the wire
 	prefix, suffix string
 	kind           reflect.Kind // Invalid: by encoding/json
@@ -24,6 +26,7 @@ type column struct {
 // which order, and which one tells rows apart.
 type schema struct {
 	columns []column
+	size    uintptr // of the struct
 	key     int
 	header  []byte // the columns as JSON, for snapshots
 }
@@ -38,7 +41,7 @@ func schemaOf(t reflect.Type, only []string) (*schema, error) {
 	if t.Kind() != reflect.Struct {
 		return nil, fmt.Errorf("compress: delta of %v, want a struct", t)
 	}
-	s := &schema{key: -1}
+	s := &schema{size: t.Size(), key: -1}
 	var errs []error
 	wanted := make(map[string]bool)
 	for _, name := range only {
@@ -59,7 +62,7 @@ func schemaOf(t reflect.Type, only []string) (*schema, error) {
 		if name == "" {
 			name = f.Name
 		}
-		c := column{name: name, index: f.Index, kind: plainKind(f.Type)}
+		c := column{name: name, offset: offsetOf(t, f.Index), typ: f.Type, kind: plainKind(f.Type)}
 		for opt := range strings.SplitSeq(opts, ",") {
 			c.omit = c.omit || opt == "omitempty" || opt == "omitzero"
 			if opt == "string" {
@@ -154,27 +157,50 @@ func (s *schema) appendHeader(dst []byte) []byte {
 	return append(dst, ']')
 }
 
-// appendValue appends a field's value.
-func (c *column) appendValue(dst []byte, row reflect.Value) ([]byte, error) {
-	var v reflect.Value
-	if len(c.index) == 1 {
-		v = row.Field(c.index[0])
-	} else {
-		v = row.FieldByIndex(c.index)
+// offsetOf is where a field is in the struct. Behind a pointer it is nowhere,
+// and schemaOf has an error for that.
+func offsetOf(t reflect.Type, index []int) (sum uintptr) {
+	for _, i := range index {
+		if t.Kind() != reflect.Struct {
+			return 0
+		}
+		f := t.Field(i)
+		sum, t = sum+f.Offset, f.Type
 	}
+	return sum
+}
+
+// appendValue appends the field of the struct at row.
+func (c *column) appendValue(dst []byte, row unsafe.Pointer) ([]byte, error) {
+	p := unsafe.Add(row, c.offset)
+	if c.omit || c.kind != reflect.String && c.kind != reflect.Bool {
+		return c.appendAny(dst, p)
+	}
+	if c.kind == reflect.Bool {
+		return strconv.AppendBool(dst, *(*bool)(p)), nil
+	}
+	return c.appendText(dst, *(*string)(p)), nil
+}
+
+func (c *column) appendText(dst []byte, s string) []byte {
+	if len(c.prefix)+len(c.suffix) == 0 {
+		return appendString(dst, s)
+	}
+	if len(s) < len(c.prefix)+len(c.suffix) || !strings.HasPrefix(s, c.prefix) || !strings.HasSuffix(s, c.suffix) {
+		return append(appendString(append(dst, '['), s), ']')
+	}
+	return appendString(dst, s[len(c.prefix):len(s)-len(c.suffix)])
+}
+
+// appendAny is appendValue for what is less common.
+func (c *column) appendAny(dst []byte, p unsafe.Pointer) ([]byte, error) {
+	v := reflect.NewAt(c.typ, p).Elem()
 	if c.omit && empty(v) {
 		return append(dst, "null"...), nil
 	}
 	switch c.kind {
 	case reflect.String:
-		s := v.String()
-		if len(c.prefix)+len(c.suffix) == 0 {
-			return appendString(dst, s), nil
-		}
-		if len(s) < len(c.prefix)+len(c.suffix) || !strings.HasPrefix(s, c.prefix) || !strings.HasSuffix(s, c.suffix) {
-			return append(appendString(append(dst, '['), s), ']'), nil
-		}
-		return appendString(dst, s[len(c.prefix):len(s)-len(c.suffix)]), nil
+		return c.appendText(dst, v.String()), nil
 	case reflect.Bool:
 		return strconv.AppendBool(dst, v.Bool()), nil
 	case reflect.Int, reflect.Int8, reflect.Int16, reflect.Int32, reflect.Int64:
@@ -198,13 +224,28 @@ func empty(v reflect.Value) bool {
 	return v.IsZero()
 }
 
+// plainBytes is how many bytes s begins with that a JSON string has as they
+// are, or some fewer: it looks at eight at a time.
+func plainBytes(s string) (n int) {
+	const ones, highs = 0x0101010101010101, 0x8080808080808080
+	base := unsafe.Pointer(unsafe.StringData(s))
+	for ; n+8 <= len(s); n += 8 {
+		v := load64(base, n)
+		quote, backslash := v^'"'*ones, v^'\\'*ones
+		if (v|(v-0x20*ones)|(quote-ones)&^quote|(backslash-ones)&^backslash)&highs != 0 {
+			break
+		}
+	}
+	return n
+}
+
 const hexDigits = "0123456789abcdef"
 
 // appendString appends s as a JSON string.
 func appendString(dst []byte, s string) []byte {
 	dst = append(dst, '"')
 	from := 0
-	for i := 0; i < len(s); {
+	for i := plainBytes(s); i < len(s); {
 		b := s[i]
 		if b >= 0x20 && b != '"' && b != '\\' && b < utf8.RuneSelf {
 			i++

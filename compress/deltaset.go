@@ -3,9 +3,9 @@ package compress
 import (
 	"bytes"
 	"hash/maphash"
-	"reflect"
 	"slices"
 	"strconv"
+	"unsafe"
 )
 
 // Set changes the row that has the key of this one to it, or appends it where
@@ -17,7 +17,7 @@ func (d *Delta[T]) Set(row *T) (frame []byte, err error) {
 	d.mu.Lock()
 	defer d.mu.Unlock()
 	d.one.n, d.one.buf, d.one.ends = 1, d.one.buf[:0], d.one.ends[:0]
-	if err := d.one.add(d.schema, reflect.ValueOf(row).Elem()); err != nil {
+	if err := d.one.add(d.schema, unsafe.Pointer(row)); err != nil {
 		return nil, err
 	}
 	cols := len(d.schema.columns)

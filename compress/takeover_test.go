@@ -6,9 +6,11 @@ import (
 	"encoding/binary"
 	"fmt"
 	"io"
+	"math/rand/v2"
 	"net"
 	"net/http"
 	"net/http/httptest"
+	"runtime"
 	"strings"
 	"testing"
 	"time"
@@ -184,6 +186,77 @@ func TestTakeoverSaves(t *testing.T) {
 	require.Equal(t, uint64(n), c.Stats().Codings["permessage-deflate"].Blocks)
 }
 
+// nowhere is a connection to nobody.
+type nowhere struct {
+	net.Conn
+	n int
+}
+
+func (c *nowhere) Write(p []byte) (int, error) { c.n += len(p); return len(p), nil }
+func (c *nowhere) Close() error                { return nil }
+
+// TestTakeoverMemory holds what is reserved for a connection to what it takes.
+func TestTakeoverMemory(t *testing.T) {
+	if raceEnabled {
+		t.Skip("SKIPPED: the race detector's own memory is not what is measured")
+	}
+	const n, history = 200, 8 << 10
+	c := newTest(t)
+	conns := make([]*takeoverConn, n)
+	before := liveHeap()
+	for i := range conns {
+		conns[i] = &takeoverConn{Conn: &nowhere{}, c: c, release: func() {}, opts: TakeoverOptions{MaxMessageBytes: 1 << 16, HistoryBytes: history}, window: takeoverWindow{most: history}}
+		for j := range 40 {
+			m := cards(1+j%3*10, uint64(j))
+			conns[i].Write(append([]byte{0x81, 126, byte(len(m) >> 8), byte(len(m))}, m...))
+		}
+	}
+	got := (liveHeap() - before) / n
+	t.Logf("a connection with %d bytes of history: %d bytes live (reserved %d)", history, got, history+windowBytes+takeoverBytes)
+	require.LessOrEqual(t, got, int64(history+windowBytes+takeoverBytes))
+	runtime.KeepAlive(conns)
+}
+
+// TestTakeoverWindow deflates messages of every kind with windows of several
+// sizes, some forgotten again, and inflates them as a client would.
+func TestTakeoverWindow(t *testing.T) {
+	for _, most := range []int{256, 1000, 8 << 10, 16 << 10} {
+		r := rand.New(rand.NewPCG(uint64(most), 1))
+		w := takeoverWindow{most: most}
+		var client []byte
+		text := prose(5000)
+		for i := range 3000 {
+			var m []byte
+			switch r.IntN(5) {
+			case 0:
+				m = cards(1, r.Uint64N(50))
+			case 1:
+				m = text[r.IntN(4000):][:r.IntN(900)]
+			case 2:
+				m = noise(r.IntN(400))
+			case 3:
+				m = bytes.Repeat([]byte{byte(i)}, r.IntN(500))
+			default:
+				m = fmt.Appendf(nil, `["p",["D",0,0,[%d,3,[18,"%d.%03d"]]]]`, r.IntN(120), r.IntN(10), r.IntN(1000))
+			}
+			if len(m) > min(most, takeoverSmall) {
+				w.enter(w.append(m))
+			} else {
+				out := w.deflate(nil, m)
+				if r.IntN(8) == 0 {
+					w.forget(len(m))
+					continue
+				}
+				got, err := io.ReadAll(flate.NewReaderDict(bytes.NewReader(append(out, 0, 0, 0xff, 0xff, 1, 0, 0, 0xff, 0xff)), client))
+				require.NoError(t, err)
+				require.Equal(t, string(m), string(got))
+			}
+			client = append(client, m...)
+			client = client[max(0, len(client)-32<<10):]
+		}
+	}
+}
+
 func TestTakeoverBomb(t *testing.T) {
 	c := newTest(t)
 	failed := make(chan error, 2)
@@ -237,4 +310,19 @@ func TestTakeoverOthers(t *testing.T) {
 		got, _ := acceptDeflate([]string{offer})
 		require.Equal(t, want, got, offer)
 	}
+}
+
+func BenchmarkTakeover(b *testing.B) {
+	conn := &nowhere{}
+	t := &takeoverConn{Conn: conn, c: newTest(b), release: func() {}, opts: TakeoverOptions{MaxMessageBytes: 1 << 16, HistoryBytes: 8 << 10}, window: takeoverWindow{most: 8 << 10}}
+	var m []byte
+	b.ReportAllocs()
+	i := 0
+	for b.Loop() {
+		i++
+		m = fmt.Appendf(append(m[:0], 0x81, 0), `["p",["D",0,0,[%d,2,%t,%d,3,[18,"%d.%03d"]]]]`, i*7%120, i%3 == 0, i*7%120, i/1000%10, i%1000)
+		m[1] = byte(len(m) - 2)
+		t.Write(m)
+	}
+	b.ReportMetric(float64(conn.n)/float64(i), "B/msg")
 }
