@@ -134,8 +134,9 @@ func frame(n int) int {
 }
 
 // takeover is what goes over the wire for messages under compress.Takeover,
-// headers included: a client that accepts it counts, and does not look.
-func takeover(t *testing.T, messages [][]byte) int {
+// headers included, the time that deflating them took, and the memory that the
+// connection has reserved. The client accepts it and counts, and does not look.
+func takeover(t *testing.T, messages [][]byte) (wire int, took time.Duration, memory int64) {
 	c := must(compress.New(compress.Options{MaxEncoders: 2, MaxBufferedBytes: 1 << 20}))
 	h := must(c.Takeover(compress.TakeoverOptions{MaxMessageBytes: 1 << 20}, http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		conn := must(new(websocket.Upgrader).Upgrade(w, r, nil))
@@ -144,6 +145,7 @@ func takeover(t *testing.T, messages [][]byte) int {
 				t.Error(err)
 			}
 		}
+		memory = c.Stats().BufferedBytes
 		conn.Close()
 	})))
 	srv := httptest.NewServer(h)
@@ -152,7 +154,7 @@ func takeover(t *testing.T, messages [][]byte) int {
 	defer conn.Close()
 	fmt.Fprint(conn, "GET / HTTP/1.1\r\nHost: a\r\nConnection: Upgrade\r\nUpgrade: websocket\r\nSec-WebSocket-Version: 13\r\nSec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\nSec-WebSocket-Extensions: permessage-deflate\r\n\r\n")
 	all := must(io.ReadAll(conn))
-	return len(all) - bytes.Index(all, []byte("\r\n\r\n")) - 4
+	return len(all) - bytes.Index(all, []byte("\r\n\r\n")) - 4, c.Stats().Codings["permessage-deflate"].Time, memory
 }
 
 // deflated is what permessage-deflate without context takeover makes of it.
@@ -172,68 +174,136 @@ func (d *deflater) size(message []byte, level int) int {
 	return d.out.Len() - 4
 }
 
+// encoder makes messages of events as a server would that has their state.
+type encoder struct {
+	presence *compress.Delta[presence]
+	ice      *compress.Projection[candidate]
+	lists    [3]*compress.Delta[person]
+}
+
+// newEncoder is for viewers who need these fields of a presence; all if none.
+func newEncoder(fields ...string) *encoder {
+	e := &encoder{
+		presence: must(compress.NewDelta[presence](compress.DeltaOptions{MaxBytes: 1 << 20, Ordered: true, Fields: fields})),
+		ice:      must(compress.NewProjection[candidate]("candidate", "sdpMid", "sdpMLineIndex")),
+	}
+	for i := range e.lists {
+		e.lists[i] = must(compress.NewDelta[person](compress.DeltaOptions{MaxBytes: 1 << 20, Ordered: true}))
+	}
+	return e
+}
+
+// message is nil when nothing changed that the viewer sees.
+func (e *encoder) message(dst []byte, ev event) []byte {
+	switch {
+	case ev.list > 0:
+		frame := must(e.lists[ev.list].Update(ev.rows, len(ev.rows)))
+		return append(append(append(dst, `["`+"_ql"[ev.list:ev.list+1]+`",`...), frame...), ']')
+	case ev.kind == "presence:update":
+		frame := must(e.presence.Set(ev.data.(*presence)))
+		if frame == nil {
+			return nil
+		}
+		return append(append(append(dst, `["p",`...), frame...), ']')
+	case ev.kind == "rtc:ice":
+		return append(must(e.ice.Append(append(dst, `["i",`...), ev.data.(*candidate))), ']')
+	}
+	return append(dst, must(json.Marshal(map[string]any{"type": ev.kind, "data": ev.data}))...)
+}
+
+// batches joins the messages of a tick, n at most.
+func batches(messages [][]byte, n int) (out [][]byte) {
+	b := must(compress.NewBatcher(compress.BatcherOptions{MaxMessages: n, MaxBytes: 64 << 10, MaxDelay: time.Hour}, func(b []byte, _ int) {
+		out = append(out, bytes.Clone(b))
+	}))
+	for _, m := range messages {
+		b.Add(m)
+	}
+	b.Close()
+	return out
+}
+
+// inFrames is what messages take when each is deflated alone, if it is worth it.
+func inFrames(messages [][]byte) (wire int) {
+	var d deflater
+	for _, m := range messages {
+		n := len(m)
+		if compress.WorthDeflating(m) {
+			n = min(n, d.size(m, 1))
+		}
+		wire += frame(n)
+	}
+	return wire
+}
+
+// TestStream prints what becomes of 1500 messages, as the bytes on the wire.
 func TestStream(t *testing.T) {
 	for _, mix := range []struct {
 		name    string
 		weights [5]int
-	}{{"mixed", [5]int{55, 16, 18, 7, 4}}, {"no lobby", [5]int{65, 18, 13, 0, 4}}, {"small only", [5]int{80, 20, 0, 0, 0}}} {
+		want    float64 // per cent saved
+	}{{"mixed", [5]int{55, 16, 18, 7, 4}, 98}, {"no lobby", [5]int{65, 18, 13, 0, 4}, 95}, {"small only", [5]int{80, 20, 0, 0, 0}, 90}} {
 		all := events(1500, mix.weights, 3)
-		var naive, gorilla, projected, frames, batched int
-		var def1, def2, def3 deflater
-		var ours, marshal time.Duration
-
-		pres := must(compress.NewDelta[presence](compress.DeltaOptions{MaxBytes: 1 << 20, Ordered: true}))
-		ice := must(compress.NewProjection[candidate]("candidate", "sdpMid", "sdpMLineIndex"))
-		var deltas [3]*compress.Delta[person]
-		for i := range deltas {
-			deltas[i] = must(compress.NewDelta[person](compress.DeltaOptions{MaxBytes: 1 << 20, Ordered: true}))
-		}
-		var messages, batches [][]byte
-		batch := must(compress.NewBatcher(compress.BatcherOptions{MaxMessages: 8, MaxBytes: 64 << 10, MaxDelay: time.Hour}, func(b []byte, _ int) {
-			batches = append(batches, bytes.Clone(b))
-			if n := len(b); compress.WorthDeflating(b) {
-				batched += frame(min(n, def3.size(b, 1)))
-			} else {
-				batched += frame(n)
-			}
-		}))
+		var naive, gorilla, projected int
+		var d deflater
+		start := time.Now()
+		var whole [][]byte
 		for _, e := range all {
 			data := e.data
 			if e.list > 0 {
 				data = map[string]any{"cards": e.rows, "total": len(e.rows)}
 			}
-			start := time.Now()
-			plain := must(json.Marshal(map[string]any{"type": e.kind, "data": data}))
-			marshal += time.Since(start)
-			naive += frame(len(plain))
-			gorilla += frame(def1.size(plain, 1))
-
-			start = time.Now()
-			var message []byte
-			switch {
-			case e.list > 0:
-				message = append(fmt.Appendf(nil, `["%c",`, "_ql"[e.list]), must(deltas[e.list].Update(e.rows, len(e.rows)))...)
-				message = append(message, ']')
-			case e.kind == "presence:update":
-				message = append(append([]byte(`["p",`), must(pres.Set(e.data.(*presence)))...), ']')
-			case e.kind == "rtc:ice":
-				message = append(must(ice.Append([]byte(`["i",`), e.data.(*candidate))), ']')
-			default:
-				message = plain
-			}
-			ours += time.Since(start)
-			projected += frame(len(message))
-			if compress.WorthDeflating(message) {
-				frames += frame(def2.size(message, 1))
-			} else {
-				frames += frame(len(message))
-			}
-			messages = append(messages, message)
-			batch.Add(message)
+			whole = append(whole, must(json.Marshal(map[string]any{"type": e.kind, "data": data})))
 		}
-		batch.Close()
-		saved := func(n int) string { return fmt.Sprintf("%8d B, %5.2f %% saved", n, 100-100*float64(n)/float64(naive)) }
-		t.Logf("%s: 1500 messages\nnaive JSON               %8d B, %.1f us a message to encode\ngorilla's deflate        %s\nprojection and delta     %s, %.1f us a message\nthe same in Frames       %s\nthe same, batches of 8   %s\nunder Takeover           %s\nunder it, batches of 8   %s",
-			mix.name, naive, float64(marshal.Microseconds())/1500, saved(gorilla), saved(projected), float64(ours.Microseconds())/1500, saved(frames), saved(batched), saved(takeover(t, messages)), saved(takeover(t, batches)))
+		marshal := time.Since(start)
+		for _, m := range whole {
+			naive += frame(len(m))
+			gorilla += frame(d.size(m, 1))
+		}
+		var messages, seen [][]byte
+		enc := newEncoder()
+		start = time.Now()
+		for _, e := range all {
+			messages = append(messages, enc.message(make([]byte, 0, 128), e))
+		}
+		ours := time.Since(start)
+		enc = newEncoder("isOnline", "isInQueue")
+		for _, e := range all {
+			if m := enc.message(nil, e); m != nil {
+				seen = append(seen, m)
+			}
+		}
+		for _, m := range messages {
+			projected += frame(len(m))
+		}
+		saved := func(n int) float64 { return 100 - 100*float64(n)/float64(naive) }
+		var table strings.Builder
+		line := func(name string, n int, note string) {
+			fmt.Fprintf(&table, "%-40s %8d B, %5.2f %% saved%s\n", name, n, saved(n), note)
+		}
+		each := func(d time.Duration) float64 { return micros(d) / float64(len(all)) }
+		line("naive JSON", naive, fmt.Sprintf(", %.1f us a message to encode", each(marshal)))
+		line("gorilla's deflate", gorilla, "")
+		line("projection and delta", projected, fmt.Sprintf(", %.1f us a message", each(ours)))
+		line("the same in Frames", inFrames(messages), "")
+		line("the same, batches of 8", inFrames(batches(messages, 8)), "")
+		wire, deflating, memory := takeover(t, messages)
+		line("under Takeover", wire, fmt.Sprintf(", %.1f us a message to deflate", each(deflating)))
+		best := wire
+		for _, n := range []int{8, 16} {
+			wire, _, _ = takeover(t, batches(messages, n))
+			line(fmt.Sprintf("under it, batches of %d", n), wire, "")
+			best = min(best, wire)
+		}
+		lossy, _, _ := takeover(t, seen)
+		line("under it, without lastActiveAt", lossy, "")
+		wire, _, _ = takeover(t, batches(seen, 8))
+		line("both, batches of 8", wire, "")
+		fmt.Fprintf(&table, "saved without loss >= %.0f %%: %.2f %s; struct to wire <= 4 us: %.1f %s; a connection: %d B\n",
+			mix.want, saved(best), verdict(saved(best) >= mix.want), each(ours+deflating), verdict(each(ours+deflating) <= 4), memory)
+		t.Logf("%s: %d messages\n%s", mix.name, len(all), table.String())
+		if saved(best) < mix.want {
+			t.Errorf("%s: %.2f %% saved, want %.0f", mix.name, saved(best), mix.want)
+		}
 	}
 }
