@@ -102,7 +102,7 @@ func (m *matchFinder) matches(dst []command, start, end int) ([]command, int) {
 		}
 		dst = append(dst, m.command(best, emitted))
 		to := best.at + best.length
-		for i := best.at + 2; i < min(to, limit); i += 4 {
+		for i := best.at + 2; i < min(to, limit); i += 8 {
 			v := load64(base, i)
 			table[hash6(v)] = uint64(i)<<32 | uint64(uint32(v)+salt)
 		}
