@@ -20,7 +20,7 @@ func (c *Compressor) serve(w http.ResponseWriter, r *http.Request, next http.Han
 	}
 	a := parseAccept(r.Header["Accept-Encoding"])
 	if a.refusesIdentity() && a.best(c.prefer) == identity {
-		c.notAcceptable(w)
+		c.notAcceptable(w, r)
 		return
 	}
 	rw := c.writers.Get().(*response)
@@ -42,7 +42,7 @@ func (c *Compressor) serve(w http.ResponseWriter, r *http.Request, next http.Han
 }
 
 // notAcceptable answers a client that takes nothing that c can send.
-func (c *Compressor) notAcceptable(w http.ResponseWriter) {
+func (c *Compressor) notAcceptable(w http.ResponseWriter, r *http.Request) {
 	h := w.Header()
 	var a valueArena
 	a.addVary(h, "Accept-Encoding")
@@ -50,5 +50,5 @@ func (c *Compressor) notAcceptable(w http.ResponseWriter) {
 		h.Add("Accept-Encoding", cd.String())
 	}
 	c.count.notAcceptable.Add(1)
-	http.Error(w, "none of the accepted content codings is offered", http.StatusNotAcceptable)
+	c.opts.Refuse(w, r, http.StatusNotAcceptable, "none of the accepted content codings is offered")
 }

@@ -72,7 +72,8 @@ type Options struct {
 	MaxDecoders int
 
 	// Refuse, if set, answers a request whose encoded body Requests does not
-	// take: 400, 413, 415 or 503, whose headers are set. Default: plain text.
+	// take (400, 413, 415 or 503), or whose client accepts nothing that can be
+	// sent (406). Headers that belong to the status are set. Default: plain text.
 	Refuse func(w http.ResponseWriter, r *http.Request, status int, message string)
 
 	// Account, if set, is asked before memory is used for bodies and

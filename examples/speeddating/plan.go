@@ -135,6 +135,6 @@ func (p plan) windows(m *memmgr.Manager) compress.DeltaOptions {
 func (p plan) compress(m *memmgr.Manager) compress.Options {
 	return compress.Options{
 		MaxEncoders: runtime.GOMAXPROCS(0), MaxBufferedBytes: min(p.share(15), 256<<20), DictionaryBytes: min(p.share(2), 16<<20),
-		Refuse: web.RefuseBody, Account: m.Account("encoders"),
+		Refuse: web.RefuseEncoding, Account: m.Account("encoders"),
 	}
 }

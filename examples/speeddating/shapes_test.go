@@ -2,11 +2,14 @@ package main
 
 import (
 	"bytes"
+	"compress/gzip"
 	"encoding/binary"
+	"encoding/json"
 	"fmt"
 	"hash/crc32"
 	"image"
 	"image/jpeg"
+	"io"
 	"net"
 	"net/http"
 	"path/filepath"
@@ -17,6 +20,59 @@ import (
 	"github.com/gorilla/websocket"
 	"github.com/stretchr/testify/require"
 )
+
+// TestEncodedRefusals sends bodies that do not decode, and asks for codings
+// that there are not: also these refusals have the shape of all others.
+func TestEncodedRefusals(t *testing.T) {
+	t.Parallel()
+	app := startApp(t)
+	gzipped := func(p []byte) []byte {
+		var b bytes.Buffer
+		zw := gzip.NewWriter(&b)
+		zw.Write(p)
+		zw.Close()
+		return b.Bytes()
+	}
+	guest := []byte(`{"name":"Ada","gender":"female"}`)
+	for _, c := range []struct {
+		method, path, field, value string
+		body                       []byte
+		status                     int
+		code, also                 string // and a header that must be there
+	}{
+		{"POST", "/auth/guest", "Content-Encoding", "gzip", gzipped(guest), 201, "", ""},
+		{"POST", "/auth/guest", "Content-Encoding", "compress", guest, 415, "unsupported_type", "Accept-Encoding"},
+		{"POST", "/auth/guest", "Content-Encoding", "gzip", guest, 400, "invalid", ""},
+		{"POST", "/auth/guest", "Content-Encoding", "gzip", gzipped(guest)[:20], 400, "invalid", ""},
+		{"POST", "/auth/guest", "Content-Encoding", "gzip", gzipped(make([]byte, 64<<20)), 413, "too_large", ""},
+		{"POST", "/auth/guest", "Content-Encoding", "zstd", []byte("no frame"), 400, "invalid", ""},
+		{"GET", "/health", "Accept-Encoding", "deflate, *;q=0", nil, 406, "not_acceptable", "Accept-Encoding"},
+	} {
+		req, err := http.NewRequest(c.method, app.URL()+c.path, bytes.NewReader(c.body))
+		require.NoError(t, err)
+		req.Header.Set("Content-Type", "application/json")
+		req.Header.Set(c.field, c.value)
+		res, err := http.DefaultClient.Do(req)
+		require.NoError(t, err)
+		text, err := io.ReadAll(res.Body)
+		require.NoError(t, err)
+		require.NoError(t, res.Body.Close())
+		require.Equal(t, c.status, res.StatusCode, "%s %s: %s", c.value, c.code, text)
+		if c.code == "" {
+			continue
+		}
+		var answer struct {
+			Error struct{ Code, Message string }
+		}
+		require.NoError(t, json.Unmarshal(text, &answer), "%s", text)
+		require.Equal(t, c.code, answer.Error.Code, "%s", text)
+		require.NotEmpty(t, answer.Error.Message)
+		require.Contains(t, res.Header.Get("Content-Type"), "application/json")
+		if c.also != "" {
+			require.NotEmpty(t, res.Header.Get(c.also))
+		}
+	}
+}
 
 // TestRefusals holds statuses, codes and the order of refusals to
 // docs/protocol.md.

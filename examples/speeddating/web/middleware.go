@@ -4,6 +4,7 @@ import (
 	"log/slog"
 	"net/http"
 	"runtime/debug"
+	"strings"
 	"time"
 
 	"github.com/plimsoll-go/plimsoll/examples/speeddating/dating"
@@ -69,19 +70,22 @@ func encoded(p Parts, next http.Handler) http.Handler {
 	})
 }
 
-// RefuseBody answers a request whose encoded body is not taken, in the shape
-// of every other refusal.
-func RefuseBody(w http.ResponseWriter, _ *http.Request, status int, message string) {
-	code := dating.Code("invalid")
+// RefuseEncoding answers a request whose encoded body is not taken, or whose
+// client accepts no coding of ours, in the shape of every other refusal.
+func RefuseEncoding(w http.ResponseWriter, _ *http.Request, status int, message string) {
+	code := dating.Invalid
 	switch status {
+	case http.StatusNotAcceptable:
+		code = "not_acceptable"
 	case http.StatusRequestEntityTooLarge:
 		code = tooLargeCode
 	case http.StatusUnsupportedMediaType:
-		code = "unsupported_type"
+		code = unsupportedCode
 	case http.StatusServiceUnavailable:
 		code = dating.Overloaded
 	}
+	w.Header().Set("Cache-Control", "no-store")
 	writeJSON(w, status, struct {
 		Error wireError `json:"error"`
-	}{wireError{code, message}})
+	}{wireError{code, strings.TrimPrefix(message, "compress: ")}})
 }
