@@ -28,6 +28,7 @@ func (a *app) metrics(out io.Writer) error {
 	socketMetrics(w, f)
 	presenceMetrics(w, f)
 	compressMetrics(w, f)
+	savingsMetrics(w, f.Savings)
 	platformMetrics(w, f.Platform)
 	w.Gauge("go_goroutines", "Goroutines that exist.", float64(runtime.NumGoroutine()))
 	_, err := w.WriteTo(out)
@@ -147,6 +148,16 @@ func compressMetrics(w *prom.Writer, f figures) {
 	w.Counter("plimsoll_compress_refused_total", "", float64(c.RefusedMemory), "reason", "memory")
 	w.Gauge("plimsoll_compress_buffered_bytes", "Held for bodies.", float64(c.BufferedBytes))
 	w.Gauge("plimsoll_compress_encoder_bytes", "Held for idle encoders.", float64(c.EncoderBytes))
+}
+
+func savingsMetrics(w *prom.Writer, f savingsFigures) {
+	for _, l := range []struct {
+		name string
+		layerFigures
+	}{{"http", f.HTTP}, {"queue", f.Queue}, {"socket", f.Socket}} {
+		w.Counter("speeddating_savings_before_bytes_total", "What each layer was given to send; see -savings.", float64(l.BeforeBytes), "layer", l.name)
+		w.Counter("speeddating_savings_after_bytes_total", "What it sent, headers of frames included.", float64(l.AfterBytes), "layer", l.name)
+	}
 }
 
 func platformMetrics(w *prom.Writer, p dating.Stats) {
