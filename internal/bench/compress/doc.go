@@ -17,7 +17,7 @@
 // Where a goal is missed, this is why. Of a body of 1 KB, two fifths of the
 // time go into building three prefix codes, which a long body does once in
 // 6000 copies, and a fifth into the handler; the default of CAFxX has the
-// static dictionary of brotli, which is worth ten bytes there. In HTML and
+// static dictionary of brotli, which is worth a dozen bytes there. In HTML and
 // prose a copy is of 10 to 20 bytes, and each costs some 100 ns to find and 50
 // to write: to be as small as CAFxX's default it would have to look at as many
 // places as that does. gzip and zstd are the peers' own encoders: what is
