@@ -405,17 +405,12 @@ func meet(t *testing.T, caller, callee *tab, seconds int) string {
 	t.Helper()
 	caller.must("queue:join", nil)
 	callee.must("queue:join", nil)
-	if caller.base != callee.base { // it takes a moment until another server knows who is free
-		require.Eventually(t, func() bool {
-			for _, card := range caller.mustDo("GET", "/room/queue", nil, http.StatusOK)["cards"].([]any) {
-				if card.(object)["userId"] == string(callee.ID) {
-					return true
-				}
-			}
-			return false
-		}, patience, 20*time.Millisecond)
+	invitation := object{"toUserId": callee.ID, "requestedSeconds": seconds}
+	invite, code := caller.ask("call:invite", invitation)
+	for end := time.Now().Add(patience); code == "offline" && time.Now().Before(end); time.Sleep(20 * time.Millisecond) {
+		invite, code = caller.ask("call:invite", invitation) // it takes a moment until another server knows who is free
 	}
-	invite := caller.must("call:invite", object{"toUserId": callee.ID, "requestedSeconds": seconds})
+	require.Empty(t, code)
 	notify := callee.expect("call:notify")
 	require.Equal(t, invite["inviteId"], notify["inviteId"])
 	callee.must("call:accept", object{"inviteId": notify["inviteId"], "requestedSeconds": seconds})
