@@ -55,5 +55,7 @@ for i = 5, #ARGV, 3 do
   end
 end
 if mine then forget(hold, mine) end
-keep(hold, claims, now + ARGV[2])
+local new = {}
+entry(new, hold, claims, now + ARGV[2])
+redis.call('ZADD', holds, unpack(new))
 return 0

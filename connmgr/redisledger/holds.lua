@@ -34,13 +34,18 @@ local function forget(hold, h)
   redis.call('ZREM', holds, h.member, 'x' .. h.ends .. hold)
 end
 
-local function keep(hold, claims, ends)
+local function add(list, ...)
+  for _, v in ipairs({...}) do list[#list + 1] = v end
+end
+
+-- What ZADD needs for a hold is added to list.
+local function entry(list, hold, claims, ends)
   local parts = {'h', named(hold), digits(ends)}
   for key, number in pairs(claims) do
     parts[#parts + 1] = named(key)
     parts[#parts + 1] = number
   end
-  redis.call('ZADD', holds, 0, table.concat(parts), 0, 'x' .. digits(ends) .. hold)
+  add(list, 0, table.concat(parts), 0, 'x' .. digits(ends) .. hold)
 end
 
 local function remove(hold, h)

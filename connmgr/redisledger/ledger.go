@@ -24,12 +24,18 @@ var (
 	acquire = redis.NewScript(holdsLua + acquireLua)
 
 	renew = redis.NewScript(holdsLua + `
+local old, new = {}, {}
 for i = 2, #ARGV do
   local h = find(ARGV[i])
   if h then
-    forget(ARGV[i], h)
-    keep(ARGV[i], h.claims, now + ARGV[1])
+    add(old, h.member, 'x' .. h.ends .. ARGV[i])
+    entry(new, ARGV[i], h.claims, now + ARGV[1])
   end
+end
+-- One command for all of them, after the last look.
+if #old > 0 then
+  redis.call('ZREM', holds, unpack(old))
+  redis.call('ZADD', holds, unpack(new))
 end`)
 
 	release = redis.NewScript(holdsLua + `

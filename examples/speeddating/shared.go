@@ -5,6 +5,7 @@ import (
 	"crypto/rand"
 	"log/slog"
 	"strings"
+	"time"
 
 	"github.com/redis/go-redis/v9"
 
@@ -76,7 +77,7 @@ func (s *shared) connections(o connmgr.Options) connmgr.Options {
 	if s.client == nil || o.MaxPerUser == 0 {
 		return o
 	}
-	o.Shared = &connmgr.SharedOptions{Ledger: s.ledger, Server: s.node, MaxPerUser: o.MaxPerUser}
+	o.Shared = &connmgr.SharedOptions{Ledger: s.ledger, Server: s.node, MaxPerUser: o.MaxPerUser, Lease: 45 * time.Second}
 	return o
 }
 

@@ -236,6 +236,9 @@ func (l Live) Calling() int64 { return l.r.figures.calling.Load() }
 // Delivered is how many messages people have received, but those of the queue.
 func (l Live) Delivered() int64 { return l.r.figures.messages.Load() - l.r.figures.presence.Load() }
 
+// Messages is how many messages people have received.
+func (l Live) Messages() int64 { return l.r.figures.messages.Load() }
+
 // Line says in a line how it goes.
 func (l Live) Line() string { return l.r.figures.line() }
 

@@ -44,26 +44,23 @@ func (p *person) arrive(ctx context.Context) {
 	if p.http = p.r.http; p.http == nil {
 		p.http = p.r.newHTTP(1, p.index)
 	}
-	start := time.Now()
-	if err := p.signUp(ctx); err != nil {
-		f.fail("sign-up", err)
+	if !p.try(ctx, "sign-up", &f.signUp, p.signUp) {
 		return
 	}
-	f.always(&f.signUp, time.Since(start))
-	start = time.Now()
-	client, err := sigclient.Dial(ctx, sigclient.Options{
-		URL:       p.r.opt.URL + "/ws",
-		Header:    http.Header{"Authorization": {"Bearer " + p.token}, "Origin": {p.r.opt.URL}},
-		Dialer:    p.r.websocket(p.index),
-		OnMessage: p.take,
-		OnState:   p.changed,
-		MaxDelay:  3 * time.Second,
-	})
-	if err != nil {
-		f.fail("connect", err)
+	var client *sigclient.Client
+	if !p.try(ctx, "connect", &f.connect, func(ctx context.Context) (err error) {
+		client, err = sigclient.Dial(ctx, sigclient.Options{
+			URL:       p.r.opt.URL + "/ws",
+			Header:    http.Header{"Authorization": {"Bearer " + p.token}, "Origin": {p.r.opt.URL}},
+			Dialer:    p.r.websocket(p.index),
+			OnMessage: p.take,
+			OnState:   p.changed,
+			MaxDelay:  3 * time.Second,
+		})
+		return err
+	}) {
 		return
 	}
-	f.always(&f.connect, time.Since(start))
 	p.mu.Lock()
 	p.client = client
 	p.mu.Unlock()
@@ -71,6 +68,24 @@ func (p *person) arrive(ctx context.Context) {
 		p.readySoon(p.r.opt.Pace)
 	}
 	p.pollSoon(ctx, p.r.opt.QueueEvery)
+}
+
+// try does what people do before they are connected, where faults are expected
+// again and again, and records how long it took in the end.
+func (p *person) try(ctx context.Context, what string, h *histogram, do func(context.Context) error) bool {
+	f := &p.r.figures
+	for end := time.Now().Add(2 * p.r.opt.Patience); ; {
+		start := time.Now()
+		err := do(ctx)
+		if err == nil {
+			f.always(h, time.Since(start))
+			return true
+		}
+		f.fail(what, err)
+		if !p.r.opt.Faults || time.Now().After(end) || !wait(ctx, time.Second) {
+			return false
+		}
+	}
 }
 
 func (p *person) signUp(ctx context.Context) error {
