@@ -313,7 +313,7 @@ func pace(users int) time.Duration {
 // of each.
 func ramp(users int) time.Duration {
 	if users > 1000 {
-		return time.Duration(users) * 20 * time.Millisecond
+		return time.Duration(users) * 15 * time.Millisecond
 	}
 	return time.Duration(users) * 10 * time.Millisecond
 }
