@@ -8,6 +8,7 @@ import (
 	"net"
 	"os"
 	"runtime"
+	"slices"
 	"strconv"
 	"strings"
 	"sync"
@@ -227,72 +228,102 @@ func TestAccountIsGivenBackExactly(t *testing.T) {
 }
 
 // TestSlowReaders lets 10 of 50 sockets read nothing while everybody is sent
-// more than anyone may queue.
+// more than anyone may queue. With PLIMSOLL_LONG it also compares how long a
+// message takes to the healthy with what it takes when nobody is slow.
 func TestSlowReaders(t *testing.T) {
 	both(t, func(t *testing.T, portable bool) {
-		messages := 400
-		if os.Getenv("PLIMSOLL_LONG") != "" {
-			messages = 20000
+		if os.Getenv("PLIMSOLL_LONG") == "" {
+			slowReaders(t, portable, 10, 400)
+			return
 		}
-		s := serve(t, func(o *Options) {
-			o.Portable, o.SendBuffer, o.ReceiveBuffer = portable, 16<<10, 16<<10
-			o.TotalQueueBytes = 8 << 20
-			o.QueueMessages = 1000
-		})
-		var slow []net.Conn
-		for i := range 10 {
-			c := s.rawClient(fmt.Sprint("slow", i))
-			c.(*net.TCPConn).SetReadBuffer(4 << 10)
-			slow = append(slow, c)
+		// In turns, and the best of them: the machine has others to serve too.
+		var without, with time.Duration
+		for range 3 {
+			a, b := slowReaders(t, portable, 0, 20000), slowReaders(t, portable, 10, 20000)
+			if without == 0 || a < without {
+				without = a
+			}
+			if with == 0 || b < with {
+				with = b
+			}
 		}
-		var got [40]atomic.Int64
-		var readers sync.WaitGroup
-		for i := range got {
-			c := s.dial(fmt.Sprint("fast", i), "")
-			readers.Go(func() {
-				for got[i].Load() < int64(messages) {
-					m, err := c.read()
-					if err != nil {
-						return
-					}
-					if n := got[i].Load(); !strings.HasPrefix(string(m.Data), fmt.Sprintf(`"%d `, n)) {
-						t.Errorf("message %d is %.20s", n, m.Data)
-						return
-					}
-					got[i].Add(1)
+		t.Logf("p99 of the healthy: %v, with 10 slow ones %v (%+.0f %%)", without, with, 100*(float64(with)/float64(without)-1))
+		require.LessOrEqual(t, with, without*11/10)
+	})
+}
+
+// slowReaders returns the time that one in a hundred messages took, or more,
+// to a healthy reader.
+func slowReaders(t *testing.T, portable bool, slow, messages int) (p99 time.Duration) {
+	s := serve(t, func(o *Options) {
+		o.Portable, o.SendBuffer, o.ReceiveBuffer = portable, 16<<10, 16<<10
+		o.TotalQueueBytes = 8 << 20
+		o.QueueMessages = 1000
+	})
+	for i := range slow {
+		c := s.rawClient(fmt.Sprint("slow", i))
+		c.(*net.TCPConn).SetReadBuffer(4 << 10)
+		defer c.Close()
+	}
+	sent := make([]atomic.Int64, messages) // when, in ns
+	began := time.Now()
+	var got [40]atomic.Int64
+	var took [len(got)][]time.Duration
+	var readers sync.WaitGroup
+	for i := range got {
+		c := s.dial(fmt.Sprint("fast", i), "")
+		readers.Go(func() {
+			for got[i].Load() < int64(messages) {
+				m, err := c.read()
+				if err != nil {
+					return
 				}
-			})
-		}
-		pad := strings.Repeat("x", 1000)
-		most := int64(0)
-		for n := range messages {
-			f, err := NewFrame(Data, "b", fmt.Sprintf("%d %s", n, pad))
-			require.NoError(t, err)
-			s.hub.Broadcast(f)
-			if n%16 == 15 { // at the speed of the healthy ones
-				for i := range got {
-					for got[i].Load() < int64(n)-15 {
-						time.Sleep(50 * time.Microsecond)
-						if t.Failed() || s.hub.Stats().Closed[4008] > 10 {
-							t.Fatal("a healthy reader was dropped")
-						}
+				n := got[i].Load()
+				if !strings.HasPrefix(string(m.Data), fmt.Sprintf(`"%d `, n)) {
+					t.Errorf("message %d is %.20s", n, m.Data)
+					return
+				}
+				took[i] = append(took[i], time.Since(began)-time.Duration(sent[n].Load()))
+				got[i].Add(1)
+			}
+		})
+	}
+	pad := strings.Repeat("x", 1000)
+	most := int64(0)
+	for n := range messages {
+		f, err := NewFrame(Data, "b", fmt.Sprintf("%d %s", n, pad))
+		require.NoError(t, err)
+		sent[n].Store(int64(time.Since(began)))
+		s.hub.Broadcast(f)
+		if n%16 == 15 { // at the speed of the healthy ones
+			for i := range got {
+				for got[i].Load() < int64(n)-15 {
+					time.Sleep(50 * time.Microsecond)
+					if t.Failed() || s.hub.Stats().Closed[4008] > 10 {
+						t.Fatal("a healthy reader was dropped")
 					}
 				}
 			}
-			most = max(most, s.hub.Stats().QueueBytes)
 		}
-		readers.Wait()
-		for i := range got {
-			require.EqualValues(t, messages, got[i].Load(), "a healthy reader lost something")
-		}
-		require.EqualValues(t, 10, s.hub.Stats().Closed[4008])
-		require.EqualValues(t, 0, s.hub.Stats().Closed[1006])
-		// They share their frames, and so do all fifty.
-		t.Logf("queue memory at its peak: %d KiB for everybody", most>>10)
-		for _, c := range slow {
-			c.Close()
-		}
-	})
+		most = max(most, s.hub.Stats().QueueBytes)
+	}
+	readers.Wait()
+	var all []time.Duration
+	for i := range got {
+		require.EqualValues(t, messages, got[i].Load(), "a healthy reader lost something")
+		all = append(all, took[i]...)
+	}
+	require.EqualValues(t, slow, s.hub.Stats().Closed[4008])
+	require.EqualValues(t, 0, s.hub.Stats().Closed[1006])
+	slices.Sort(all)
+	p99 = all[len(all)*99/100]
+	// The slow share their frames, and so do all fifty; what a full kernel
+	// buffer left of a write is each one's own.
+	t.Logf("%d slow: queue memory at its peak %d KiB for everybody, p99 %v", slow, most>>10, p99)
+	if slow > 0 {
+		require.LessOrEqual(t, most, int64(slow)*(64<<10)*11/10, "64 KiB and a tenth for each that is slow")
+	}
+	return p99
 }
 
 func TestJoinedInOneWrite(t *testing.T) {
