@@ -354,7 +354,7 @@ var noWriteBuffers sync.Pool
 
 // upgrade makes a socket of the request.
 func (h *Hub) upgrade(w http.ResponseWriter, r *http.Request) (*socket, error) {
-	s := &socket{peer: &Peer{hub: h}}
+	s := &socket{peer: h.nobody}
 	ws, err := h.upgrader.Upgrade(&hijacker{ResponseWriter: w, socket: s}, r, nil)
 	if err != nil {
 		return nil, err

@@ -27,6 +27,7 @@ type Hub struct {
 	parker   *parker
 	workers  workers
 	stats    counters
+	nobody   *Peer          // whose sockets are until they are attached
 	node     string         // this hub's name on the Bus
 	key      [32]byte       // signs resume tokens
 	running  sync.WaitGroup // everything that runs; Shutdown waits for it
@@ -63,6 +64,7 @@ func New(o Options) (*Hub, error) {
 	if h.log == nil {
 		h.log = slog.New(slog.DiscardHandler)
 	}
+	h.nobody = &Peer{hub: h, slot: -1}
 	h.node = rand.Text()
 	rand.Read(h.key[:])
 	h.budget = budget{max: o.TotalQueueBytes, account: o.Account}

@@ -203,7 +203,7 @@ func (f figures) plain(name string, n int) error {
 	if err := c.exchange(); err != nil {
 		return fmt.Errorf("exchange: %w", err)
 	}
-	c.pause(3 * time.Second) // what is kept for a resume has been acknowledged
+	c.pause(2500 * time.Millisecond) // what is kept for a resume has been acknowledged
 	f["exchanged"] = each("/settled", base)
 
 	r.phase("single")
