@@ -24,12 +24,12 @@ type TakeoverOptions struct {
 // Takeover returns a handler under which every WebSocket connection that next
 // accepts is compressed with permessage-deflate (RFC 7692) and context
 // takeover, whatever library next uses: it sees a connection without
-// compression. Small messages, which shrink little alone, shrink to about a
-// quarter. It must be outside of everything that wraps ResponseWriters.
+// compression. Small messages, which shrink little alone, shrink to an eighth
+// of JSON with names. It must be outside of everything that wraps ResponseWriters.
 //
 // A connection takes its history and 15 KiB besides from
 // Options.MaxBufferedBytes and the Account; one for which there is no room
-// is left as it is, and next may negotiate for itself. Encoders are shared.
+// is left as it is, and next may negotiate for itself.
 // Messages over 64 KiB and fragmented ones go out uncompressed.
 func (c *Compressor) Takeover(o TakeoverOptions, next http.Handler) (http.Handler, error) {
 	if o.HistoryBytes == 0 {
