@@ -165,8 +165,12 @@ func begin(name string, deflate bool, ping time.Duration) (r *remote, base, live
 		err = warm.exchange()
 	}
 	if err == nil {
-		r.ask("/broadcast?n=16")
-		err = warm.wait(16 * 2 * pairs)
+		each := 16
+		if deflate { // several in one compressed frame could not be told apart
+			each = 1
+		}
+		r.ask(fmt.Sprint("/broadcast?n=", each))
+		err = warm.wait(each * 2 * pairs)
 	}
 	if err == nil && !deflate {
 		err = warm.relay(1000)
