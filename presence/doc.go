@@ -66,9 +66,9 @@
 // TTL 150 more. A watcher costs 150 bytes, and 24 for each member in his window
 // if he sees another one than the rest. The budget test prints what it
 // measures. Users and members lie in slabs: small, few for the garbage
-// collector to follow, and given back when a chunk of 64 is empty. With Options.Account everything is reserved before it is
-// kept, and a call that cannot be paid for is refused. Leaving costs nothing
-// and is never refused.
+// collector to follow, and given back when a chunk of 64 is empty. With
+// Options.Account everything is reserved before it is kept, and a call that
+// cannot be paid for is refused. Leaving costs nothing and is never refused.
 //
 // # Concurrency
 //

@@ -9,7 +9,7 @@
 //	bus, err := redisbus.New(rdb, redisbus.Options{
 //		MaxMessages: 1000, MaxMessageBytes: 64 << 10, MaxPending: 10_000, MaxPendingBytes: 16 << 20,
 //	})
-//	hub, err := signaling.NewHub(signaling.Options{Bus: bus, …})
+//	hub, err := signaling.New(signaling.Options{Bus: bus, …})
 //
 // Redis 7.0 or later is needed; a Cluster is fine.
 //

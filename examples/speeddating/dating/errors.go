@@ -3,7 +3,7 @@ package dating
 import "errors"
 
 // Code names what was wrong with a request, in words that a client may branch
-// on. It is what PLATFORM's wire carries as error.code.
+// on. It is what the wire carries as error.code.
 type Code string
 
 // The codes, and what the web layer makes of them.
