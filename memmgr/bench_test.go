@@ -75,8 +75,9 @@ func BenchmarkAdmit(b *testing.B) {
 }
 
 // BenchmarkSample measures what one look of the watchdog costs: runtime and
-// ledger, which is every sample, and the kernel's files beside, which is every
-// Options.Calm.
+// ledger, which is every sample; the kernel's files beside, which is every
+// 100 ms at most; and all of them, which is once a second, and every 100 ms
+// from half of the cgroup's limit on.
 func BenchmarkSample(b *testing.B) {
 	b.Run("runtime", func(b *testing.B) {
 		m := benchManager(b)
@@ -91,11 +92,22 @@ func BenchmarkSample(b *testing.B) {
 		}
 	})
 	b.Run("files", func(b *testing.B) {
-		s := newSampler("/") // without the cgroup's where that has no limit
+		s := newSampler(limitedRoot(b))
 		defer s.close()
-		var smp Sample
+		smp := Sample{At: time.Now()}
+		s.limitNow(smp.At)
 		b.ReportAllocs()
 		for b.Loop() {
+			s.readFiles(&smp)
+		}
+	})
+	b.Run("allFiles", func(b *testing.B) {
+		s := newSampler(limitedRoot(b))
+		defer s.close()
+		smp := Sample{At: time.Now()}
+		b.ReportAllocs()
+		for b.Loop() {
+			smp.At = smp.At.Add(wholeEvery)
 			s.readFiles(&smp)
 		}
 	})

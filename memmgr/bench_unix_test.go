@@ -18,7 +18,8 @@ func BenchmarkCalm(b *testing.B) {
 		require.NoError(b, syscall.Getrusage(syscall.RUSAGE_SELF, &u))
 		return time.Duration(u.Utime.Nano() + u.Stime.Nano())
 	}
-	m := benchManager(b)
+	m, err := New(Options{root: limitedRoot(b), Limit: 1 << 30, Accounts: []AccountOptions{{Name: "a"}}})
+	require.NoError(b, err)
 	go m.Run(b.Context())
 	time.Sleep(100 * time.Millisecond)
 	start, used := time.Now(), cpu()

@@ -183,19 +183,26 @@ func (u *cgroupUse) pinned() int64 {
 	return max(0, p)
 }
 
-// read fills u without allocating. It reports whether it could.
-func (c *cgroup) read(u *cgroupUse) bool {
+// read fills u without allocating. It reports whether it could. While usage
+// is below enough it leaves what memory.stat says as it was: the kernel adds
+// that up anew for each reader.
+func (c *cgroup) read(u *cgroupUse, enough int64) bool {
 	v, ok := parseInt(c.usage.read())
 	if !ok {
 		return false
 	}
 	u.usage = v
+	if c.version == 1 {
+		u.sock, _ = parseInt(c.sock.read())
+		u.sockCharged = false
+	}
+	if v < enough {
+		return true
+	}
 	stat := c.stat.read()
 	if c.version == 1 {
 		u.inactiveFile, _ = statValue(stat, "total_inactive_file")
 		u.activeFile, _ = statValue(stat, "total_active_file")
-		u.sock, _ = parseInt(c.sock.read())
-		u.sockCharged = false
 		return true
 	}
 	u.inactiveFile, _ = statValue(stat, "inactive_file")

@@ -47,7 +47,6 @@ type running struct {
 	rounds  chan Pressure // to the reclaimers' goroutine
 	collect chan bool     // to the collector's; true returns memory to the system
 	gcDone  chan struct{} // from the end of each GC cycle
-
 }
 
 // watch is what the watchdog remembers from sample to sample.
@@ -179,6 +178,7 @@ func (m *Manager) Run(ctx context.Context) error {
 	}()
 
 	s := newSampler(m.o.root)
+	s.sockets = m.o.SocketLimit > 0
 	defer s.close()
 	r.wg.Go(func() { m.reclaimLoop(r) })
 	r.wg.Go(func() { m.collectLoop(r) })
@@ -243,8 +243,8 @@ func (m *Manager) Shutdown(ctx context.Context) error {
 	return nil
 }
 
-// filesEvery is how often the kernel is asked, which costs ten times as much
-// as asking the runtime.
+// filesEvery is how often the kernel is asked, which costs more than asking
+// the runtime.
 const filesEvery = 100 * time.Millisecond
 
 // action is what a sample leads to, done outside the lock.

@@ -132,8 +132,10 @@ type sampler struct {
 	statm    *statFile
 	sockstat *statFile
 	pageSize int64
+	sockets  bool // Options.SocketLimit is set: the host's figure matters
 	use      cgroupUse
-	limit    int64 // of the cgroup; 0: none
+	wholeAt  time.Time // when everything was read
+	limit    int64     // of the cgroup; 0: none
 	limitAt  time.Time
 }
 
@@ -202,13 +204,26 @@ func (s *sampler) readRuntime(out *Sample) {
 	}
 }
 
-// readFiles fills in what the kernel says: some 30 microseconds, so it is
-// asked less often than the runtime.
+// wholeEvery is how often those files are read that cost most and decide
+// nothing yet.
+const wholeEvery = time.Second
+
+// readFiles fills in what the kernel says, which costs more than asking the
+// runtime, so it is asked less often. While the cgroup is not half full, no
+// division of its usage can raise the level, and memory.stat is read once in
+// wholeEvery; so is the host's figure where it is not compared with anything.
 func (s *sampler) readFiles(out *Sample) {
+	enough := s.limit / 2 // 0 as long as the limit is not known
+	whole := s.wholeAt.IsZero() || out.At.Sub(s.wholeAt) >= wholeEvery
+	if whole {
+		s.wholeAt, enough = out.At, 0
+	}
 	resident, shared := statmPages(s.statm.read())
 	out.RSS, out.AnonRSS = resident*s.pageSize, max(0, resident-shared)*s.pageSize
-	out.HostSockets = sockstatTCP(s.sockstat.read()) * s.pageSize
-	if s.cgroup == nil || !s.cgroup.read(&s.use) {
+	if whole || s.sockets {
+		out.HostSockets = sockstatTCP(s.sockstat.read()) * s.pageSize
+	}
+	if s.cgroup == nil || !s.cgroup.read(&s.use, enough) {
 		out.CgroupUsage, out.WorkingSet, out.Pinned, out.Sockets = 0, 0, 0, 0
 		return
 	}
