@@ -24,8 +24,8 @@ type Cgroup struct {
 	version int
 	limit   int64
 
-	mu     sync.Mutex
-	pinned int64
+	mu              sync.Mutex
+	working, pinned int64 // the most of each
 }
 
 // Verdict is what the kernel says of all processes that were in a Cgroup.
@@ -34,16 +34,19 @@ type Verdict struct {
 	OOMKills int64 // processes that the kernel killed
 	Hits     int64 // times that the limit was met and something had to be reclaimed
 	Peak     int64 // most that was ever charged, page cache included
-	// PeakPinned is the most that was seen without page cache, which the
-	// kernel drops before it kills. It is sampled every 5 ms.
-	PeakPinned int64
+	// PeakWorking is the most that was seen without inactive page cache, which
+	// the kernel drops first: what Kubernetes calls the working set.
+	// PeakPinned is the most without any page cache, all of which the kernel
+	// drops before it kills. Both are sampled every 5 ms.
+	PeakWorking, PeakPinned int64
 }
 
 // String is the verdict in one line.
 func (v Verdict) String() string {
 	percent := func(n int64) float64 { return 100 * float64(n) / float64(v.Limit) }
-	return fmt.Sprintf("limit %d MiB, oom_kill %d, limit met %d times, peak %.1f MiB (%.0f %%), without page cache %.1f MiB (%.0f %%)",
-		v.Limit>>20, v.OOMKills, v.Hits, float64(v.Peak)/(1<<20), percent(v.Peak), float64(v.PeakPinned)/(1<<20), percent(v.PeakPinned))
+	return fmt.Sprintf("limit %d MiB, oom_kill %d, limit met %d times, peak %.1f MiB (%.0f %%), without inactive page cache %.1f MiB (%.0f %%), without any %.1f MiB (%.0f %%)",
+		v.Limit>>20, v.OOMKills, v.Hits, float64(v.Peak)/(1<<20), percent(v.Peak),
+		float64(v.PeakWorking)/(1<<20), percent(v.PeakWorking), float64(v.PeakPinned)/(1<<20), percent(v.PeakPinned))
 }
 
 // New makes a memory cgroup with that limit in bytes, and no swap.
@@ -109,7 +112,7 @@ func (c *Cgroup) Verdict() Verdict {
 	}
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	v.PeakPinned = c.pinned
+	v.PeakWorking, v.PeakPinned = c.working, c.pinned
 	return v
 }
 
@@ -128,14 +131,15 @@ func (c *Cgroup) sample() {
 	}
 	stat := filepath.Join(c.dir, "memory.stat")
 	// The cache first: if it grows in between, too much is seen, not too little.
-	cache := keyed(stat, prefix+"inactive_file") + keyed(stat, prefix+"active_file")
+	data, _ := os.ReadFile(stat)
+	inactive, active := value(data, prefix+"inactive_file"), value(data, prefix+"active_file")
 	used, err := readInt(filepath.Join(c.dir, usage))
 	if err != nil {
 		return
 	}
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	c.pinned = max(c.pinned, used-cache)
+	c.working, c.pinned = max(c.working, used-inactive), max(c.pinned, used-inactive-active)
 }
 
 // remove kills what is left in the cgroup and deletes it.
@@ -256,10 +260,11 @@ func readInt(name string) (int64, error) {
 
 // keyed reads "key value" of a flat keyed file; 0 if it is not there.
 func keyed(name, key string) int64 {
-	data, err := os.ReadFile(name)
-	if err != nil {
-		return 0
-	}
+	data, _ := os.ReadFile(name)
+	return value(data, key)
+}
+
+func value(data []byte, key string) int64 {
 	for line := range strings.Lines(string(data)) {
 		if k, v, ok := strings.Cut(strings.TrimSpace(line), " "); ok && k == key {
 			n, _ := strconv.ParseInt(v, 10, 64)

@@ -11,7 +11,7 @@
 //	cmd := cg.Command("./server", "-addr", "127.0.0.1:0")
 //	…
 //	v := cg.Verdict()
-//	// v.OOMKills, v.Peak, v.PeakPinned
+//	// v.OOMKills, v.Peak, v.PeakWorking, v.PeakPinned
 //
 // # Memory
 //

@@ -14,7 +14,7 @@ type Cgroup struct{}
 
 // Verdict is what the kernel says of all processes that were in a Cgroup.
 type Verdict struct {
-	Limit, OOMKills, Hits, Peak, PeakPinned int64
+	Limit, OOMKills, Hits, Peak, PeakWorking, PeakPinned int64
 }
 
 // String is the verdict in one line.
