@@ -42,7 +42,7 @@ type server struct {
 	log    tail
 }
 
-func start(t *testing.T, exe string, limit int64) *server {
+func start(t *testing.T, exe string, limit int64, more ...string) *server {
 	t.Helper()
 	s := &server{cgroup: memmgrtest.New(t, limit), ended: make(chan error, 1)}
 	args := []string{"-addr", "127.0.0.1:0", "-db", filepath.Join(t.TempDir(), "hostile.db"), "-drain", "100ms"}
@@ -54,7 +54,7 @@ func start(t *testing.T, exe string, limit int64) *server {
 		args = append(args, "-probe-addr", l.Addr().String())
 		l.Close()
 	}
-	s.cmd = s.cgroup.Command(exe, args...)
+	s.cmd = s.cgroup.Command(exe, append(args, more...)...)
 	s.cmd.Env = append(os.Environ(), "GOMEMLIMIT=", "GODEBUG="+os.Getenv("PLIMSOLL_HOSTILE_GODEBUG"))
 	s.cmd.Stderr = &s.log
 	out, err := s.cmd.StdoutPipe()
@@ -91,6 +91,7 @@ type health struct {
 		Pressure float64
 		Source   string
 		Changes  int
+		Refused  int64
 		Sample   struct{ Live, GoTotal, GoFixed, AnonRSS, Reserved, Pinned int64 }
 		Accounts []struct {
 			Name                                       string
