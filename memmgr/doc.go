@@ -40,7 +40,7 @@
 //
 // # The watchdog
 //
-// It samples every 10 ms under pressure or growth, every 250 ms when calm, and
+// It samples every 10 ms under pressure or growth, every 300 ms when calm, and
 // at the end of each GC cycle. The level follows the highest of these, 1 being full:
 //
 //   - ledger: reserved bytes against the budget. Never beyond High, because the

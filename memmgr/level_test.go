@@ -83,7 +83,7 @@ func TestLevels(t *testing.T) {
 		require.NoError(t, m.Admit())
 
 		f.permille.Store(950)
-		time.Sleep(260 * time.Millisecond)
+		time.Sleep(310 * time.Millisecond)
 		require.Equal(t, Critical, m.Level(), "one sample is enough")
 		c := <-changes
 		require.Equal(t, Normal, c.from)

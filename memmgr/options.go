@@ -35,7 +35,7 @@ type Options struct {
 	// Calm and Busy are the times between two samples: Busy above Normal, from
 	// half of the limit on, and while what the runtime holds grows by more than
 	// a hundredth of the limit from one to the next; Calm otherwise. Default
-	// 250 ms and 10 ms; the kernel's files are read every 100 ms at most. A
+	// 300 ms and 10 ms; the kernel's files are read every 100 ms at most. A
 	// wake-up of an idle process costs a hundred times what a sample does, so
 	// Calm is what the watchdog costs while nothing happens. It need not be
 	// short: the end of a GC cycle, which comes soon where memory grows, brings
@@ -208,7 +208,7 @@ func (o Options) withDefaults() (Options, error) {
 		}
 	}
 	duration("Hold", &o.Hold, time.Second)
-	duration("Calm", &o.Calm, 250*time.Millisecond)
+	duration("Calm", &o.Calm, 300*time.Millisecond)
 	duration("Busy", &o.Busy, 10*time.Millisecond)
 	duration("ReclaimEvery", &o.ReclaimEvery, 250*time.Millisecond)
 	if o.Busy > o.Calm {

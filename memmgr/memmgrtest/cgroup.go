@@ -24,6 +24,10 @@ type Cgroup struct {
 	version int
 	limit   int64
 
+	stop    chan struct{}
+	sampler sync.WaitGroup
+	once    sync.Once // starts it, with the first command
+
 	mu              sync.Mutex
 	working, pinned int64 // the most of each
 }
@@ -60,27 +64,27 @@ func New(t testing.TB, limit int64) *Cgroup {
 		}
 		t.Skip(msg)
 	}
-	c.t = t
-	stop, done := make(chan struct{}), make(chan struct{})
-	go func() {
-		defer close(done)
-		tick := time.NewTicker(5 * time.Millisecond)
-		defer tick.Stop()
-		for {
-			select {
-			case <-stop:
-				return
-			case <-tick.C:
-				c.sample()
-			}
-		}
-	}()
+	c.t, c.stop = t, make(chan struct{})
 	t.Cleanup(func() {
-		close(stop)
-		<-done
+		close(c.stop)
+		c.sampler.Wait()
 		c.remove()
 	})
 	return c
+}
+
+// watch samples until the test ends.
+func (c *Cgroup) watch() {
+	tick := time.NewTicker(5 * time.Millisecond)
+	defer tick.Stop()
+	for {
+		select {
+		case <-c.stop:
+			return
+		case <-tick.C:
+			c.sample()
+		}
+	}
 }
 
 // Dir is the cgroup's directory.
@@ -89,6 +93,7 @@ func (c *Cgroup) Dir() string { return c.dir }
 // Command is exec.Command for a process that is in the cgroup before its
 // first instruction.
 func (c *Cgroup) Command(name string, args ...string) *exec.Cmd {
+	c.once.Do(func() { c.sampler.Go(c.watch) })
 	script := `echo $$ > "$0" && exec "$@"`
 	cmd := exec.Command("/bin/sh", append([]string{"-c", script, filepath.Join(c.dir, "cgroup.procs"), name}, args...)...)
 	return cmd

@@ -20,7 +20,8 @@
 //
 // # Concurrency
 //
-// A Cgroup owns one goroutine, which samples it and ends with the test.
+// A Cgroup owns one goroutine, which samples it from the first Command on and
+// ends with the test.
 //
 // # Errors
 //
