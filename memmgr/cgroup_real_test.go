@@ -61,7 +61,8 @@ func TestRealCgroup(t *testing.T) {
 }
 
 // TestLeak: a leak that nothing can reclaim is reported within a second, with
-// its site, and Run gives up as configured; the process is not killed.
+// its site, and Run gives up as configured; the process is neither killed nor
+// does it collect all the time.
 func TestLeak(t *testing.T) {
 	cg := memmgrtest.New(t, 64<<20)
 	out, err := child(t, cg, "leak")

@@ -88,6 +88,7 @@ func leak() int {
 	go func() { done <- m.Run(context.Background()) }()
 	tick := time.NewTicker(2 * time.Millisecond)
 	var at time.Time
+	var cycles uint64 // of the collector, when it was reported
 	for {
 		select {
 		case <-tick.C:
@@ -96,6 +97,7 @@ func leak() int {
 			}
 		case r := <-reported:
 			at = time.Now()
+			cycles = m.Stats().Sample.GCCycles
 			if len(r.Sites) == 0 {
 				fmt.Println("no sites")
 				return 1
@@ -112,6 +114,11 @@ func leak() int {
 				return 1
 			}
 			fmt.Println(err)
+			n := m.Stats().Sample.GCCycles - cycles
+			fmt.Printf("%d collections in the %v between\n", n, time.Since(at).Round(time.Millisecond))
+			if n > 10 {
+				return 1 // it thrashes
+			}
 			return 3
 		}
 	}
