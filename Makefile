@@ -5,7 +5,7 @@ run: ## the platform with ten simulated people, on http://localhost:8080
 
 test: ## every test, one package at a time; budgets and attackers without the race detector, which would be measured instead
 	go test -race -run '^$$' ./... >/dev/null
-	go test -run 'Budget|MemoryInFlight|Allocations|IdleMemory' ./lru ./compress ./presence ./signaling ./connmgr
+	go test -run 'Budget|MemoryInFlight|Allocations|IdleMemory|ArchiveKill' ./lru ./compress ./presence ./signaling ./connmgr ./memmgr
 	go test -timeout 15m ./examples/speeddating/hostile
 	go test -race -shuffle=on -p 1 -timeout 20m $$(go list ./... | grep -v /hostile$$)
 

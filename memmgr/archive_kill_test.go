@@ -184,7 +184,7 @@ func body(id, rev int64) string { return fmt.Sprintf("row %d, revision %d", id, 
 // last revision, and none be in the archive twice. PLIMSOLL_KILLS sets how
 // often.
 func TestArchiveKill(t *testing.T) {
-	kills := 400
+	kills := 1000
 	if raceEnabled {
 		kills = 150
 	}
