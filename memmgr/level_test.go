@@ -23,7 +23,7 @@ func (f *fake) source(name string) Source {
 func newFake(t *testing.T, f *fake, change func(*Options)) *Manager {
 	t.Helper()
 	o := Options{
-		Limit: 1 << 40, Budget: 1 << 20, NoGCTrigger: true,
+		Limit: 1 << 40, Budget: 1 << 20, NoGCTrigger: true, Calm: 100 * time.Millisecond,
 		Accounts: []AccountOptions{{Name: "a"}},
 		Sources:  []Source{f.source("fake")},
 	}
@@ -83,7 +83,7 @@ func TestLevels(t *testing.T) {
 		require.NoError(t, m.Admit())
 
 		f.permille.Store(950)
-		time.Sleep(310 * time.Millisecond)
+		time.Sleep(110 * time.Millisecond)
 		require.Equal(t, Critical, m.Level(), "one sample is enough")
 		c := <-changes
 		require.Equal(t, Normal, c.from)
