@@ -543,9 +543,14 @@ func offerTo[T any](ch chan T, v T, f *figures, kind string) {
 	}
 }
 
-// settle waits until both sides have everything, or for 3 s.
+// settle waits until both sides have everything, or for 3 s; where faults are
+// expected, as long as anything may take.
 func (c *call) settle() {
-	for end := time.Now().Add(3 * time.Second); time.Now().Before(end); time.Sleep(20 * time.Millisecond) {
+	patience := 3 * time.Second
+	if c.r.opt.Faults {
+		patience = c.r.opt.Patience
+	}
+	for end := time.Now().Add(patience); time.Now().Before(end); time.Sleep(20 * time.Millisecond) {
 		c.mu.Lock()
 		all := true
 		for side := range c.sides {
