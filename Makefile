@@ -3,11 +3,11 @@
 run: ## the platform with ten simulated people, on http://localhost:8080
 	go run ./examples/speeddating -bots 10
 
-test: ## every test, one package at a time; budgets and attackers without the race detector, which would be measured instead
+test: ## every test, two packages at a time; budgets and attackers without the race detector, which would be measured instead
 	go test -race -run '^$$' ./... >/dev/null
 	go test -run 'Budget|MemoryInFlight|Allocations|IdleMemory|ArchiveKill' ./lru ./compress ./presence ./signaling ./connmgr ./memmgr
 	go test -timeout 15m ./examples/speeddating/hostile
-	go test -race -shuffle=on -p 1 -timeout 20m $$(go list ./... | grep -v /hostile$$)
+	go test -race -shuffle=on -p 2 -timeout 20m $$(go list ./... | grep -v /hostile$$)
 
 check: ## formatting, vet, staticcheck, tidy modules, other systems
 	bash .ci/check.sh

@@ -89,7 +89,7 @@ func TestDatabaseLoad(t *testing.T) {
 	if testing.Short() {
 		t.Skip("a minute of load")
 	}
-	ramp, window, args := 8*time.Second, 20*time.Second, []string{"-quiet", "-users", "300", "-patience", "1m"}
+	ramp, window, args := 5*time.Second, 10*time.Second, []string{"-quiet", "-users", "300", "-pace", "20s", "-call", "3s", "-patience", "1m"}
 	long := os.Getenv("DATABASE_LOAD")
 	if long != "" {
 		var err error

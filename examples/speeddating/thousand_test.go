@@ -16,7 +16,7 @@ func TestThousand(t *testing.T) {
 		t.Skip("a minute of load")
 	}
 	_, url := launch(t, build(t), "-db", filepath.Join(t.TempDir(), "thousand.db"))
-	report := loadtest(t, url, "-quiet", "-users", "1000", "-ramp", "25s", "-duration", "30s",
+	report := loadtest(t, url, "-quiet", "-users", "1000", "-ramp", "15s", "-duration", "25s",
 		"-patience", "1m") // other tests share the machine
 	require.EqualValues(t, 1000, report.Connected)
 	require.LessOrEqual(t, report.Server.RSSPeak, int64(64<<20), "bytes of RSS at the peak")
