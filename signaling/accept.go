@@ -316,10 +316,8 @@ func (h *Hub) allowed(r *http.Request) bool {
 	if origin == "" {
 		return len(r.Header.Values("Origin")) == 0
 	}
-	for _, want := range h.opt.Origins {
-		if want == origin {
-			return true
-		}
+	if slices.Contains(h.opt.Origins, origin) {
+		return true
 	}
 	u, err := url.Parse(origin)
 	if err != nil || u.Host == "" {
