@@ -5,6 +5,8 @@ package main
 import (
 	"fmt"
 	"slices"
+
+	"github.com/plimsoll-go/plimsoll/internal/bench/summary"
 )
 
 // report prints medians, and what is asked of the hub.
@@ -105,6 +107,21 @@ func report(names []string, all map[string][]figures, n, runs int) {
 	if best > 0 {
 		say("bursts, over the best peer", is("plimsoll", "burst rate")/best, 8, true)
 		say("bursts, CPU of the best peer over ours", cheapest/is("plimsoll", "burst"), 8, true)
+	}
+	for _, c := range []struct{ what, name, format string }{
+		{"an idle socket, KiB of RSS", "idle", "%.1f"}, {"CPU of one delivery of a broadcast, µs", "single", "%.1f"},
+		{"CPU of one delivery of sixteen at once, µs", "burst", "%.1f"},
+	} {
+		peer, least := "", 0.0
+		for _, name := range names {
+			x, ok := median(name, c.name)
+			if ok && name != "raw" && name != "plimsoll" && name != "plimsoll-portable" && (peer == "" || x < least) {
+				peer, least = name, x
+			}
+		}
+		if own := is("plimsoll", c.name); peer != "" {
+			summary.Row(c.what, fmt.Sprintf(c.format, own), fmt.Sprintf(c.format+" (%s, the best peer)", least, peer), summary.Less(own, least))
+		}
 	}
 	say("bursts, peak, MiB", is("plimsoll", "peak"), 5, false)
 	say("CPU of a deflated broadcast, over a plain one", over("plimsoll", "deflate", "plimsoll", "single"), 1.2, false)
