@@ -38,7 +38,7 @@ type call struct {
 	broken    time.Time       // the last break, of which both were told
 	unrelayed bool            // the platform said so of a description or candidate
 	ending    bool
-	whole     bool // as the end began, the last break was long ago: the last round is all there
+	whole     bool        // as the end began, the last break was long ago: the last round is all there
 	seen      [2]receipts // by receiver
 }
 
