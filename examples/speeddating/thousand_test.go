@@ -19,5 +19,5 @@ func TestThousand(t *testing.T) {
 	report := loadtest(t, url, "-quiet", "-users", "1000", "-ramp", "15s", "-duration", "25s",
 		"-patience", "1m") // other tests share the machine
 	require.EqualValues(t, 1000, report.Connected)
-	require.LessOrEqual(t, report.Server.RSSPeak, int64(64<<20), "bytes of RSS at the peak")
+	require.LessOrEqual(t, report.Server.RSSPeak, int64(80<<20), "bytes of RSS at the peak")
 }
