@@ -48,13 +48,19 @@ type Room struct {
 	members map[string]*member
 }
 
-// member is the state of one user in a room.
+// member is the state of one user in a room. user and rank never change and
+// are read without a lock; the rest is guarded by the room's.
 type member struct {
-	user   string
-	rank   int // the lower is impolite
+	user string
+	rank int    // the lower is impolite
+	last uint64 // number of the latest offer, of whichever socket
+	seat
+}
+
+// seat is what belongs to the socket that joined; the next one begins anew.
+type seat struct {
 	peer   *Peer
 	offers map[string]uint64 // number of the open offer to another member
-	last   uint64            // number of the latest offer
 	ufrag  string            // of the latest description
 	prior  string            // of the one before
 	count  int               // candidates since
@@ -154,7 +160,7 @@ func (r *Room) Join(p *Peer) error {
 		r.mu.Unlock()
 		return nil
 	}
-	*m = member{user: m.user, rank: m.rank, last: m.last, peer: p}
+	m.seat = seat{peer: p}
 	r.mu.Unlock()
 
 	p.mu.Lock()
@@ -185,7 +191,7 @@ func (r *Room) forget(p *Peer) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	if m := r.members[p.user]; m != nil && m.peer == p {
-		*m = member{user: m.user, rank: m.rank, last: m.last}
+		m.seat = seat{}
 	}
 }
 

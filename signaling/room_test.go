@@ -6,6 +6,7 @@ import (
 	"math/rand/v2"
 	"os"
 	"strings"
+	"sync"
 	"testing"
 	"time"
 
@@ -97,6 +98,24 @@ func TestOffersAndAnswers(t *testing.T) {
 	require.NoError(t, r.Relay(bob, describe("r1", "offer", "b3", 0)))
 	require.NoError(t, r.Relay(ann, describe("r1", "answer", "a3", 3)))
 	require.Equal(t, "superseded", code(r.Relay(bob, describe("r1", "answer", "b3", 1))))
+}
+
+// TestRolesWhileJoining asks for the roles while others come and go: roles are
+// the room's for its whole life and must need no lock (race detector).
+func TestRolesWhileJoining(t *testing.T) {
+	_, r, ann, bob := pair(t, RoomOptions{Initiator: "bob"})
+	var wg sync.WaitGroup
+	for _, p := range []*Peer{ann, bob} {
+		wg.Go(func() {
+			for range 1000 {
+				r.Leave(p)
+				if !r.Polite("ann", "bob") || r.Join(p) != nil {
+					t.Error("a role changed, or a member could not join")
+				}
+			}
+		})
+	}
+	wg.Wait()
 }
 
 func TestCandidates(t *testing.T) {
