@@ -118,9 +118,18 @@ func (p plan) sockets(m *memmgr.Manager, log *slog.Logger) signaling.Options {
 	}
 }
 
+// queueTick is how often a viewer of a busy queue is told what changed in it.
+// The first change after a quiet tick is told at once.
+const queueTick = time.Second
+
 func (p plan) presence(m *memmgr.Manager, log *slog.Logger) presence.Options {
+	tick := queueTick
+	if !p.cfg.savings.batch {
+		tick = 0 // the package's own
+	}
 	return presence.Options{
 		MaxUsers: 2 * p.peers(), MaxSockets: p.peers(), MaxTopics: 64, MaxWatchers: p.peers(), MaxMeta: 1 << 10,
+		Tick:    tick,
 		Grace:   time.Second, // the hub's own grace has passed when it learns of a cut
 		Account: m.Account("presence"), Logger: log,
 	}

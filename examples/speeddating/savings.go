@@ -17,7 +17,7 @@ type savings struct {
 	socket  bool // sockets are compressed
 	payload bool // cards travel without the names of their fields
 	delta   bool // windows of the queue travel as what changed in them
-	batch   bool // what is due for a socket within a moment is written together
+	batch   bool // what is due for a socket within a moment, or changes in the queue within a second, is sent together
 }
 
 func (s savings) web() web.Savings {

@@ -37,18 +37,26 @@ func logged(log *slog.Logger, next http.Handler) http.Handler {
 	})
 }
 
-// secured sets the headers that keep the page to itself: no foreign script,
-// frame or sniffed type, and camera and microphone for nobody else.
-func secured(next http.Handler) http.Handler {
+// unsniffed has browsers take every answer for what it says it is. With that a
+// JSON answer is never a document, and needs none of the headers of one.
+func unsniffed(next http.Handler) http.Handler {
+	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		w.Header().Set("X-Content-Type-Options", "nosniff")
+		next.ServeHTTP(w, r)
+	})
+}
+
+// secured sets the headers that keep the page to itself: no foreign script or
+// frame, and camera and microphone for nobody else.
+func secured(page http.Handler) http.Handler {
 	const policy = "default-src 'self'; img-src 'self' blob: data:; media-src 'self' blob:; " +
 		"connect-src 'self'; object-src 'none'; base-uri 'none'; form-action 'self'; frame-ancestors 'none'"
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		h := w.Header()
 		h.Set("Content-Security-Policy", policy)
-		h.Set("X-Content-Type-Options", "nosniff")
 		h.Set("Referrer-Policy", "same-origin")
 		h.Set("Permissions-Policy", "camera=(self), microphone=(self), geolocation=()")
-		next.ServeHTTP(w, r)
+		page.ServeHTTP(w, r)
 	})
 }
 

@@ -131,7 +131,7 @@ func New(p Parts) (all, probes http.Handler, err error) {
 		return nil, nil, err
 	}
 	for pattern, h := range assets {
-		mux.Handle(pattern, s.guard(anyone, h))
+		mux.Handle(pattern, secured(s.guard(anyone, h)))
 	}
 
 	sameOrigin := http.NewCrossOriginProtection()
@@ -143,7 +143,7 @@ func New(p Parts) (all, probes http.Handler, err error) {
 	sameOrigin.SetDenyHandler(http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) {
 		writeError(w, &dating.Error{Code: dating.Forbidden, Message: "requests from other origins are not accepted"})
 	}))
-	all = recoverer(p.Log, logged(p.Log, secured(encoded(p, sameOrigin.Handler(jsonFaults(mux))))))
+	all = recoverer(p.Log, logged(p.Log, unsniffed(encoded(p, sameOrigin.Handler(jsonFaults(mux))))))
 	return all, recoverer(p.Log, jsonFaults(s.mux(probed))), nil
 }
 
