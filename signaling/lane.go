@@ -1,7 +1,6 @@
 package signaling
 
 import (
-	"slices"
 	"sync"
 	"sync/atomic"
 )
@@ -109,7 +108,7 @@ func (p *Peer) hearLocked() error {
 	var frames []*Frame
 	frames, p.heard = l.after(p.heard)
 	if len(frames) > 1 {
-		p.out.frames = slices.Grow(p.out.frames, len(frames))
+		p.out.grow(len(frames))
 	}
 	for _, f := range frames {
 		if err := p.enqueueLocked(f); err != nil {

@@ -1,5 +1,7 @@
 package signaling
 
+import "sync"
+
 // outbox holds a peer's messages in the order of their numbers: first those
 // that were sent and are kept for a resume, then those that are being written,
 // then those that wait. It is guarded by the peer's mutex.
@@ -20,8 +22,40 @@ func (o *outbox) next() uint64 { return o.base + uint64(o.sent+o.flying) }
 // waiting is the number of messages not yet given to a socket.
 func (o *outbox) waiting() int { return len(o.frames) - int(o.sent+o.flying) }
 
+// array is room for what a peer that keeps up has in its outbox: what is kept
+// until a ping is due, and some that wait. Thousands of peers need one in the
+// same moment and then no more, and what each of them threw away would be as
+// much again: they go from one to the next.
+type array [ackMessages + 16]*Frame
+
+var arrays = sync.Pool{New: func() any { return new(array) }}
+
+// grow makes room for n more.
+func (o *outbox) grow(n int) {
+	want := len(o.frames) + n
+	if want <= cap(o.frames) || want <= 4 {
+		return
+	}
+	old := o.frames
+	if want <= len(array{}) {
+		o.frames = append(arrays.Get().(*array)[:0], old...)
+	} else {
+		o.frames = append(make([]*Frame, 0, max(want, 2*cap(old))), old...)
+	}
+	recycle(old)
+}
+
+// recycle gives the array behind frames to the next who needs one.
+func recycle(frames []*Frame) {
+	if cap(frames) == len(array{}) {
+		clear(frames)
+		arrays.Put((*array)(frames[:cap(frames)]))
+	}
+}
+
 // insert puts f behind everything of its class and higher.
 func (o *outbox) insert(f *Frame) {
+	o.grow(1)
 	i := len(o.frames)
 	o.frames = append(o.frames, f)
 	for ; i > int(o.fixed) && o.frames[i-1].class < f.class; i-- {
@@ -157,6 +191,7 @@ func (o *outbox) clear(h *Hub) (freed int64) {
 	for _, f := range o.frames {
 		freed += f.drop(h)
 	}
+	recycle(o.frames)
 	*o = outbox{base: o.base + uint64(len(o.frames))}
 	return freed
 }
@@ -165,7 +200,7 @@ func (o *outbox) clear(h *Hub) (freed int64) {
 func (o *outbox) shrink(n int) {
 	clear(o.frames[n:])
 	o.frames = o.frames[:n]
-	if n == 0 && cap(o.frames) > ackMessages {
+	if n == 0 && cap(o.frames) > len(array{}) {
 		o.frames = nil
 	}
 }
@@ -173,6 +208,7 @@ func (o *outbox) shrink(n int) {
 // rest lets the array go that is kept while there is traffic.
 func (o *outbox) rest() {
 	if len(o.frames) == 0 {
+		recycle(o.frames)
 		o.frames = nil
 	}
 }

@@ -6,6 +6,7 @@ import (
 	"encoding/json"
 	"log/slog"
 	"runtime/debug"
+	"strings"
 	"sync"
 	"time"
 )
@@ -48,7 +49,8 @@ const (
 func newPeer(h *Hub, user string) *Peer {
 	var b [10]byte
 	rand.Read(b[:])
-	return &Peer{hub: h, user: user, id: base64.RawURLEncoding.EncodeToString(b[:]), slot: -1}
+	// The name may be a part of a request's header, all of which it would keep.
+	return &Peer{hub: h, user: strings.Clone(user), id: base64.RawURLEncoding.EncodeToString(b[:]), slot: -1}
 }
 
 // ID returns the session's id. It is no secret.

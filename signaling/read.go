@@ -23,10 +23,10 @@ func (s *socket) start() {
 }
 
 // wait is the goroutine of an idle socket in the portable mode. It holds no
-// buffer but a small one on its stack, and stays shallow: serve runs on a
-// goroutine of its own, so that this one's stack never grows.
+// buffer but one into which a pong just fits, and stays shallow: serve runs on
+// a goroutine of its own, so that this one's stack never grows.
 func (s *socket) wait() {
-	var first [64]byte
+	var first [16]byte // on the heap, as all that is given to an interface
 	n, err := s.conn.Read(first[:])
 	if n == 0 && err == nil {
 		err = io.ErrNoProgress
