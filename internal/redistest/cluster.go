@@ -17,6 +17,7 @@ const slots = 16384
 // for one goroutine at a time; they fail the test of their t.
 type Cluster struct {
 	Servers []*Server
+	rdb     []*redis.Client // of each
 	ids     []string
 }
 
@@ -27,8 +28,8 @@ func NewCluster(t testing.TB, args ...string) *Cluster {
 	c := &Cluster{}
 	for i := range 3 {
 		s := New(t, append([]string{"--cluster-enabled", "yes", "--cluster-node-timeout", "5000"}, args...)...)
-		c.Servers = append(c.Servers, s)
 		rdb := s.Client(t)
+		c.Servers, c.rdb = append(c.Servers, s), append(c.rdb, rdb)
 		id, err := rdb.Do(ctx, "CLUSTER", "MYID").Text()
 		check(t, err)
 		c.ids = append(c.ids, id)
@@ -46,8 +47,7 @@ func NewCluster(t testing.TB, args ...string) *Cluster {
 func (c *Cluster) settle(t testing.TB) {
 	t.Helper()
 	ctx := context.Background()
-	for _, s := range c.Servers {
-		rdb := s.Client(t)
+	for _, rdb := range c.rdb {
 		for end := time.Now().Add(patience); ; time.Sleep(20 * time.Millisecond) {
 			info, err := rdb.ClusterInfo(ctx).Result()
 			check(t, err)
@@ -77,10 +77,24 @@ func (c *Cluster) Client(t testing.TB) *redis.ClusterClient {
 	return rdb
 }
 
+// Slot returns the slot of a key.
+func (c *Cluster) Slot(t testing.TB, key string) int {
+	t.Helper()
+	slot, err := c.rdb[0].ClusterKeySlot(context.Background(), key).Result()
+	check(t, err)
+	return int(slot)
+}
+
 // Owner returns which of Servers has a slot.
 func (c *Cluster) Owner(t testing.TB, slot int) int {
 	t.Helper()
-	all, err := c.Servers[0].Client(t).ClusterSlots(context.Background()).Result()
+	return c.ownerAt(t, 0, slot)
+}
+
+// ownerAt is what server i takes for the owner of a slot.
+func (c *Cluster) ownerAt(t testing.TB, i, slot int) int {
+	t.Helper()
+	all, err := c.rdb[i].ClusterSlots(context.Background()).Result()
 	check(t, err)
 	for _, r := range all {
 		if r.Start <= slot && slot <= r.End {
@@ -104,7 +118,7 @@ func (c *Cluster) Move(t testing.TB, slot, to int) {
 	if from == to {
 		return
 	}
-	source, target := c.Servers[from].Client(t), c.Servers[to].Client(t)
+	source, target := c.rdb[from], c.rdb[to]
 	check(t, target.Do(ctx, "CLUSTER", "SETSLOT", slot, "IMPORTING", c.ids[from]).Err())
 	check(t, source.Do(ctx, "CLUSTER", "SETSLOT", slot, "MIGRATING", c.ids[to]).Err())
 	for {
@@ -121,11 +135,31 @@ func (c *Cluster) Move(t testing.TB, slot, to int) {
 	}
 	check(t, target.Do(ctx, "CLUSTER", "SETSLOT", slot, "NODE", c.ids[to]).Err())
 	check(t, source.Do(ctx, "CLUSTER", "SETSLOT", slot, "NODE", c.ids[to]).Err())
-	for i, s := range c.Servers {
-		if i != from && i != to {
-			check(t, s.Client(t).Do(ctx, "CLUSTER", "SETSLOT", slot, "NODE", c.ids[to]).Err())
+	check(t, c.rdb[3-from-to].Do(ctx, "CLUSTER", "SETSLOT", slot, "NODE", c.ids[to]).Err())
+	for end := time.Now().Add(patience); !c.agree(t, slot, to); time.Sleep(5 * time.Millisecond) {
+		if time.Now().After(end) {
+			t.Fatalf("redistest: the servers do not agree on who has slot %d", slot)
 		}
 	}
+}
+
+// agree reports whether every server has heard who has a slot, and of the
+// latest epoch: a server that has not could take its own next slot under an old
+// one, and lose it to a word of its former owner that comes late.
+func (c *Cluster) agree(t testing.TB, slot, owner int) bool {
+	t.Helper()
+	var epochs []string
+	for i, rdb := range c.rdb {
+		if c.ownerAt(t, i, slot) != owner {
+			return false
+		}
+		info, err := rdb.ClusterInfo(context.Background()).Result()
+		check(t, err)
+		_, after, _ := strings.Cut(info, "cluster_current_epoch:")
+		epoch, _, _ := strings.Cut(after, "\r\n")
+		epochs = append(epochs, epoch)
+	}
+	return epochs[0] == epochs[1] && epochs[1] == epochs[2]
 }
 
 func check(t testing.TB, err error) {
