@@ -7,6 +7,7 @@ import (
 	"reflect"
 	"strconv"
 	"sync"
+	"unsafe"
 )
 
 // DeltaOptions configures a Delta or a JSONDelta.
@@ -47,6 +48,7 @@ type Delta[T any] struct {
 	next    deltaRows // memory for the next one
 	extra   []byte
 	work    comparison
+	rows    []T       // what now was made of, if they are flat
 	one     deltaRows // memory for a row of Set
 	index   keyIndex
 	held    int64
@@ -75,7 +77,7 @@ func NewDelta[T any](o DeltaOptions) (*Delta[T], error) {
 // Update takes the new state: the rows in order, and anything beside them,
 // such as a total (nil for nothing), which travels as JSON. It returns the
 // frame that takes receivers from the state before to this one, or nil when
-// nothing changed. It keeps neither rows nor extra.
+// nothing changed. It keeps neither rows nor extra, but strings of them.
 func (d *Delta[T]) Update(rows []T, extra any) (frame []byte, err error) {
 	beside := []byte("null")
 	if extra != nil {
@@ -87,15 +89,19 @@ func (d *Delta[T]) Update(rows []T, extra any) (frame []byte, err error) {
 	}
 	d.mu.Lock()
 	defer d.mu.Unlock()
-	if err := d.next.encode(d.schema, rows, d.opts.MaxBytes); err != nil {
+	if err := d.work.encode(d.schema, &d.now, &d.next, first(d.rows), first(rows), len(rows), d.opts.MaxBytes); err != nil {
 		return nil, err
 	}
 	frame = d.work.appendFrame(nil, d.wireVersion(d.version+1), d.schema, &d.now, &d.next, d.extra, beside)
 	if frame == nil {
 		return nil, nil
 	}
-	if err := d.reserveLocked(len(beside)); err != nil {
+	if err := d.reserveLocked(len(beside), len(rows)); err != nil {
 		return nil, err
+	}
+	if d.schema.flat {
+		clear(d.rows[min(len(rows), len(d.rows)):])
+		d.rows = append(d.rows[:0], rows...)
 	}
 	d.version++
 	d.now, d.next = d.next, d.now
@@ -132,15 +138,20 @@ func (d *Delta[T]) Close() {
 	d.mu.Lock()
 	defer d.mu.Unlock()
 	d.now, d.next, d.one, d.work, d.index = deltaRows{}, deltaRows{}, deltaRows{}, comparison{}, keyIndex{}
+	d.rows = nil
 	if d.opts.Account != nil && d.held > 0 {
 		d.opts.Account.Release(d.held)
 	}
 	d.held = 0
 }
 
-// reserveLocked brings the reservation to what the state holds.
-func (d *Delta[T]) reserveLocked(extra int) error {
-	size := int64(cap(d.now.buf)+cap(d.next.buf)+4*(cap(d.now.ends)+cap(d.next.ends)+cap(d.work.from))) + int64(extra) + int64(len(d.index.rows))*indexedRowBytes
+// reserveLocked brings the reservation to what the state holds, with these
+// many bytes beside it and of so many rows.
+func (d *Delta[T]) reserveLocked(extra, rows int) error {
+	size := int64(cap(d.now.buf)+cap(d.next.buf)+4*(cap(d.now.ends)+cap(d.next.ends)+cap(d.work.from)+cap(d.work.changed))) + int64(extra) + int64(len(d.index.rows))*indexedRowBytes
+	if d.schema.flat { // the structs, and their strings as if nobody else had them
+		size += int64(max(cap(d.rows), rows))*int64(d.schema.size) + int64(rows)*int64(d.schema.affixes) + int64(max(len(d.now.buf), len(d.next.buf)))
+	}
 	if a := d.opts.Account; a != nil && size > d.held {
 		if err := a.Reserve(size - d.held); err != nil {
 			d.next = deltaRows{}
@@ -150,3 +161,6 @@ func (d *Delta[T]) reserveLocked(extra int) error {
 	}
 	return nil
 }
+
+// first is where the rows of a slice are.
+func first[T any](rows []T) unsafe.Pointer { return unsafe.Pointer(unsafe.SliceData(rows)) }

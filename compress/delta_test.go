@@ -142,6 +142,92 @@ func TestDeltaRoundTrip(t *testing.T) {
 
 // TestDeltaSet takes steps of single rows and of whole lists, and compares
 // with a list.
+// TestDeltaFlat is for structs of which a Delta keeps what it has encoded: all
+// that changed in any way must be seen, also by Set and when strings are the
+// same in other memory.
+func TestDeltaFlat(t *testing.T) {
+	type place struct {
+		City string  `json:"city"`
+		Lat  float64 `json:"lat"`
+	}
+	type person struct {
+		ID     string    `json:"id"`
+		Name   string    `json:"name" delta:"prefix=Mx ,suffix=."`
+		Since  time.Time `json:"since"`
+		Place  place     `json:"place"`
+		Marks  [2]int16  `json:"marks"`
+		Age    int       `json:"age,omitempty"`
+		Online bool      `json:"online"`
+		Secret int       `json:"secret" delta:"-"`
+	}
+	for seed := range uint64(4) {
+		a := &testAccount{limit: 1 << 20}
+		d, err := NewDelta[person](DeltaOptions{MaxBytes: 1 << 20, Account: a})
+		require.NoError(t, err)
+		require.True(t, d.schema.flat)
+		r := rand.New(rand.NewPCG(seed, 1))
+		text := func() string {
+			return strings.Clone([]string{"Mx Ana.", "Ben", "\"\n", "n", "\n", `\n`, ""}[r.IntN(7)])
+		}
+		fresh := func() person { return person{ID: fmt.Sprint(r.IntN(500)), Name: text(), Age: r.IntN(3)} }
+		var rows []person
+		var seen Replica
+		require.NoError(t, seen.Apply(d.Snapshot()))
+		for range 400 {
+			var frame []byte
+			n := len(rows)
+			if n > 0 && r.IntN(3) == 0 && !slices.ContainsFunc(rows[1:], func(p person) bool { return p.ID == rows[0].ID }) {
+				rows[0].Name, rows[0].Online = text(), !rows[0].Online
+				frame, err = d.Set(&rows[0])
+			} else {
+				switch k := r.IntN(12); {
+				case k < 4 || n == 0:
+					rows = slices.Insert(rows, r.IntN(n+1), fresh())
+				case k == 4:
+					rows = slices.Delete(rows, r.IntN(n), n)
+				case k == 5:
+					r.Shuffle(n, func(i, j int) { rows[i], rows[j] = rows[j], rows[i] })
+				case k == 6:
+					rows[r.IntN(n)].Since = time.Unix(r.Int64N(3), 0).UTC()
+				case k == 7:
+					rows[r.IntN(n)].Place = place{text(), float64(r.IntN(3)) / 2}
+				case k == 8:
+					rows[r.IntN(n)].Marks[1]++
+				case k == 9:
+					rows[r.IntN(n)].Secret++
+				case k == 10:
+					p := &rows[r.IntN(n)]
+					p.ID, p.Name = strings.Clone(p.ID), strings.Clone(p.Name)
+				default:
+					rows[r.IntN(n)].Name = text()
+				}
+				frame, err = d.Update(rows, nil)
+			}
+			require.NoError(t, err)
+			if frame != nil {
+				require.NoError(t, seen.Apply(frame))
+			}
+			want := []any{}
+			for _, p := range rows {
+				want = append(want, map[string]any{"id": p.ID, "name": p.Name, "since": p.Since, "place": p.Place, "marks": p.Marks, "online": p.Online})
+				if p.Age != 0 {
+					want[len(want)-1].(map[string]any)["age"] = p.Age
+				}
+			}
+			require.Equal(t, canonicalJSON(t, want), canonicalJSON(t, seen.Value))
+		}
+		d.Close()
+		require.Zero(t, a.used.Load())
+	}
+	type odd struct {
+		ID string `json:"id"`
+		P  *int   `json:"-"`
+	}
+	d, err := NewDelta[odd](DeltaOptions{MaxBytes: 1})
+	require.NoError(t, err)
+	require.False(t, d.schema.flat, "would keep what p points to")
+}
+
 func TestDeltaSet(t *testing.T) {
 	for seed := range uint64(4) {
 		d, err := NewDelta[card](DeltaOptions{MaxBytes: 1 << 20, Ordered: seed%2 == 1})

@@ -8,6 +8,7 @@ import (
 	"reflect"
 	"strconv"
 	"strings"
+	"time"
 	"unicode/utf8"
 	"unsafe"
 )
@@ -27,8 +28,12 @@ type column struct {
 type schema struct {
 	columns []column
 	size    uintptr // of the struct
+	affixes int     // bytes of a row's strings that do not travel
 	key     int
 	header  []byte // the columns as JSON, for snapshots
+	// flat structs are of strings, numbers, bools and times only: two that are
+	// the same in memory are the same.
+	flat bool
 }
 
 // schemaOf reads the tags of a struct type. The name is that of the json
@@ -41,7 +46,10 @@ func schemaOf(t reflect.Type, only []string) (*schema, error) {
 	if t.Kind() != reflect.Struct {
 		return nil, fmt.Errorf("compress: delta of %v, want a struct", t)
 	}
-	s := &schema{size: t.Size(), key: -1}
+	s := &schema{size: t.Size(), key: -1, flat: true}
+	for i := range t.NumField() {
+		s.flat = s.flat && flat(t.Field(i).Type)
+	}
 	var errs []error
 	wanted := make(map[string]bool)
 	for _, name := range only {
@@ -92,6 +100,7 @@ func schemaOf(t reflect.Type, only []string) (*schema, error) {
 			s.key = len(s.columns)
 		}
 		s.columns = append(s.columns, c)
+		s.affixes += len(c.prefix) + len(c.suffix)
 	}
 	for name := range wanted {
 		errs = append(errs, fmt.Errorf("compress: delta of %v: no field %q", t, name))
@@ -130,6 +139,50 @@ func plainKind(t reflect.Type) reflect.Kind {
 		return k
 	}
 	return reflect.Invalid
+}
+
+// flat reports whether a value is all in its memory, and in strings. What a
+// type says of itself, with a method, may depend on more than that.
+func flat(t reflect.Type) bool {
+	if t == reflect.TypeFor[time.Time]() {
+		return true
+	}
+	for _, m := range [...]reflect.Type{jsonMarshaler, textMarshaler} {
+		if t.Implements(m) || reflect.PointerTo(t).Implements(m) {
+			return false
+		}
+	}
+	switch k := t.Kind(); k {
+	case reflect.Array:
+		return flat(t.Elem())
+	case reflect.Struct:
+		for i := range t.NumField() {
+			if !flat(t.Field(i).Type) {
+				return false
+			}
+		}
+		return true
+	default:
+		return k == reflect.String || k >= reflect.Bool && k <= reflect.Complex128 && k != reflect.Uintptr
+	}
+}
+
+// at is where struct i of those side by side at rows is.
+func (s *schema) at(rows unsafe.Pointer, i int) unsafe.Pointer {
+	return unsafe.Add(rows, uintptr(i)*s.size)
+}
+
+// same reports whether two flat structs are the same in this field.
+func (c *column) same(a, b unsafe.Pointer) bool {
+	a, b = unsafe.Add(a, c.offset), unsafe.Add(b, c.offset)
+	if c.kind == reflect.String {
+		return *(*string)(a) == *(*string)(b)
+	}
+	return sameMemory(a, b, c.typ.Size())
+}
+
+func sameMemory(a, b unsafe.Pointer, n uintptr) bool {
+	return unsafe.String((*byte)(a), int(n)) == unsafe.String((*byte)(b), int(n))
 }
 
 // appendHeader appends the columns: a name, with "?" when it may be absent,

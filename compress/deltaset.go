@@ -50,6 +50,13 @@ func (d *Delta[T]) Set(row *T) (frame []byte, err error) {
 			return nil, err
 		}
 	}
+	if d.schema.flat {
+		if i < 0 {
+			d.rows = append(d.rows, *row)
+		} else {
+			d.rows[i] = *row
+		}
+	}
 	d.version++
 	return frame, nil
 }
@@ -67,7 +74,7 @@ func (d *Delta[T]) insertLocked(key []byte) error {
 	}
 	d.index.put(key, int32(now.n))
 	now.n++
-	if err := d.reserveLocked(len(d.extra)); err != nil {
+	if err := d.reserveLocked(len(d.extra), d.now.n); err != nil {
 		now.buf, now.ends = now.buf[:size], now.ends[:fields]
 		now.n--
 		d.index.stale = true
@@ -91,7 +98,7 @@ func (d *Delta[T]) replaceLocked(i int) error {
 	if len(now.buf)+longer > cap(now.buf) {
 		was := now.buf
 		now.buf = append(make([]byte, 0, len(was)+len(was)/4+longer), was...)
-		if err := d.reserveLocked(len(d.extra)); err != nil {
+		if err := d.reserveLocked(len(d.extra), d.now.n); err != nil {
 			now.buf = was
 			return err
 		}

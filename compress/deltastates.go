@@ -193,6 +193,7 @@ func (s *DeltaState[T]) To(next *DeltaState[T]) []byte {
 			return step.frame
 		}
 	}
+	d.work.lists(d.schema, &s.enc, &next.enc)
 	frame := d.work.appendFrame(nil, 0, d.schema, &s.enc, &next.enc, s.extra, next.extra)
 	if n := int64(cap(frame)); s.refs > 0 && d.reserveLocked(n) == nil {
 		s.size += n

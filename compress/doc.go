@@ -35,7 +35,7 @@
 // together, and the encoded static files, hold at most
 // Options.MaxBufferedBytes. A 36 KB answer to a slow client takes 7 KB of
 // them, an event stream its last 8 KiB. A Takeover connection takes 23 KiB, a
-// Delta of 50 rows about 15 KB, a key in a Deduplicator 200 bytes besides
+// Delta of 50 rows about 30 KB, a key in a Deduplicator 200 bytes besides
 // itself. The Account, if set, is asked for all of it beforehand.
 //
 // # Concurrency
