@@ -13,12 +13,15 @@ type takeoverWindow struct {
 	most  int    // bytes that are kept at least
 	buf   []byte // the window, with room for messages behind it
 	base  uint32 // how many bytes were dropped from its front
-	table *[1 << windowBits][windowWays]uint16
+	table *[1 << windowBits]windowPlaces
 }
+
+// windowPlaces are the latest places with a hash, the latest in the low bits.
+type windowPlaces [2]uint64
 
 const (
 	windowBits = 9
-	windowWays = 8 // the latest places with a hash
+	windowWays = 8 // places in windowPlaces
 	// windowRoom is how many bytes may come before the window moves, and more
 	// than takeoverSmall.
 	windowRoom = 3 << 10
@@ -36,19 +39,30 @@ func (t *takeoverWindow) enter(start int) {
 	}
 }
 
+// enterCopy puts the places of a copy into the table, of a long one some.
+func (t *takeoverWindow) enterCopy(from, to int) {
+	step := 1
+	if to-from > 64 {
+		step = 4
+	}
+	for ; from < to; from += step {
+		t.put(from)
+	}
+}
+
 func (t *takeoverWindow) put(i int) {
 	if i+4 > len(t.buf) {
 		return
 	}
 	e := &t.table[hashWindow(load32(unsafe.Pointer(unsafe.SliceData(t.buf)), i))]
-	copy(e[1:], e[:])
-	e[0] = uint16(t.base + uint32(i))
+	e[1] = e[1]<<16 | e[0]>>48
+	e[0] = e[0]<<16 | uint64(uint16(t.base+uint32(i)))
 }
 
 // append makes p the end of the window and returns where it starts there.
 func (t *takeoverWindow) append(p []byte) (start int) {
 	if t.buf == nil {
-		t.buf, t.table = make([]byte, 0, t.most+windowRoom), new([1 << windowBits][windowWays]uint16)
+		t.buf, t.table = make([]byte, 0, t.most+windowRoom), new([1 << windowBits]windowPlaces)
 	}
 	drop := len(t.buf) + len(p) - cap(t.buf)
 	switch {
@@ -81,55 +95,74 @@ func (t *takeoverWindow) deflate(dst, payload []byte) []byte {
 	}
 	w := bitWriter{out: dst}
 	r := w.room(9*len(payload)+32).bits(3, 2)
-	for i < len(t.buf) {
-		length, distance, gain := t.find(i)
+	for at := t.find(i); i < len(t.buf); {
 		t.put(i)
-		if gain > 0 && length < 32 {
-			if _, _, later := t.find(i + 1); later > gain {
-				gain = 0
-			}
+		var next windowMatch
+		if at.gain <= 0 || at.length < 32 {
+			next = t.find(i + 1)
 		}
-		if gain <= 0 {
+		if at.gain <= 0 || next.gain > at.gain { // a literal
 			r = r.add(fixedLiterals[t.buf[i]]).flush()
-			i++
+			i, at = i+1, next
 			continue
 		}
-		code, width := distanceCode(distance)
-		r = r.add(fixedLengths[length]).bits(width, code).flush()
-		for j := i + 1; j < i+length; j++ {
-			t.put(j)
-		}
-		i += length
+		code, width := distanceCode(at.distance)
+		r = r.add(fixedLengths[at.length]).bits(width, code).flush()
+		t.enterCopy(i+1, i+at.length)
+		i += at.length
+		at = t.find(i)
 	}
 	w.end(r.bits(7+3, 0)) // the end of the block, and an empty one
 	w.align()
 	return w.out
 }
 
-// find looks for the copy that saves most bits at i.
-func (t *takeoverWindow) find(i int) (length, distance, gain int) {
+// sameLength is how many bytes, at most most, are the same from a and from b
+// on. The first four are.
+func sameLength(base unsafe.Pointer, a, b, most int) int {
+	n := 4
+	for ; n+8 <= most; n += 8 {
+		if x := load64(base, a+n) ^ load64(base, b+n); x != 0 {
+			return n + bits.TrailingZeros64(x)>>3
+		}
+	}
+	for n < most && *(*byte)(unsafe.Add(base, a+n)) == *(*byte)(unsafe.Add(base, b+n)) {
+		n++
+	}
+	return n
+}
+
+// A windowMatch is a possible copy and the bits that it saves.
+type windowMatch struct{ length, distance, gain int }
+
+// find looks for the copy that saves most at i.
+func (t *takeoverWindow) find(i int) (best windowMatch) {
 	buf := t.buf
 	if i+4 > len(buf) {
-		return 0, 0, 0
+		return best
 	}
 	base := unsafe.Pointer(unsafe.SliceData(buf))
 	v := load32(base, i)
 	here := uint16(t.base + uint32(i))
-	for _, e := range t.table[hashWindow(v)] {
-		d := int(here - e)
-		if d == 0 || d > i || load32(base, i-d) != v {
-			continue
-		}
-		n := 4
-		for n < 258 && i+n < len(buf) && buf[i+n] == buf[i+n-d] {
-			n++
-		}
-		_, width := distanceCode(d)
-		if g := 8*n - int(fixedLengths[n]>>16) - int(width); g > gain {
-			length, distance, gain = n, d, g
+	most := min(258, len(buf)-i)
+	for _, places := range t.table[hashWindow(v)] {
+		for range windowWays / 2 {
+			d := int(here - uint16(places))
+			places >>= 16
+			if d == 0 || d > i || load32(base, i-d) != v {
+				continue
+			}
+			if best.length == most || best.length > 4 && buf[i-d+best.length] != buf[i+best.length] {
+				continue // no longer, and mostly farther
+			}
+			n := sameLength(base, i-d, i, most)
+			_, width := distanceCode(d)
+			if g := 8*n - int(fixedLengths[n]>>16) - int(width); g > best.gain {
+				best = windowMatch{n, d, g}
+			}
 		}
 	}
-	return length, distance, gain
+	return best
 }
 
 // The fixed codes of RFC 1951, 3.2.6, as width<<16 | bits: of the bytes, and
