@@ -47,8 +47,8 @@ func schemaOf(t reflect.Type, only []string) (*schema, error) {
 		return nil, fmt.Errorf("compress: delta of %v, want a struct", t)
 	}
 	s := &schema{size: t.Size(), key: -1, flat: true}
-	for i := range t.NumField() {
-		s.flat = s.flat && flat(t.Field(i).Type)
+	for field := range t.Fields() {
+		s.flat = s.flat && flat(field.Type)
 	}
 	var errs []error
 	wanted := make(map[string]bool)
@@ -156,8 +156,8 @@ func flat(t reflect.Type) bool {
 	case reflect.Array:
 		return flat(t.Elem())
 	case reflect.Struct:
-		for i := range t.NumField() {
-			if !flat(t.Field(i).Type) {
+		for field := range t.Fields() {
+			if !flat(field.Type) {
 				return false
 			}
 		}
