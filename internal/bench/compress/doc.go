@@ -22,4 +22,14 @@
 // to write: to be as small as CAFxX's default it would have to look at as many
 // places as that does. gzip and zstd are the peers' own encoders: what is
 // around them takes as long as with the peers, a per cent more or less.
+//
+// From struct to wire a message of the mixed stream takes 3.3 us in the median
+// and 11 in the mean. Of a lobby of 120 people, of whom 20 changed, encoding
+// takes 22 us; deflating the outcome takes 38, as klauspost's stateless
+// encoder enters 8 KB of history into a table for each message of more than
+// 512 bytes. Takeover's own search with the fixed codes takes 20 us up to
+// 2 KiB, but 3 % more bytes, and 11 % in batches of 8. A description, of
+// 6 KB, takes 23 us as a map in encoding/json and 52 to deflate. A lone small
+// message stays at 87 %: its candidates' and times' digits are random, and in
+// the fixed codes each takes eight bits; codes of its own take more still.
 package compress
