@@ -27,7 +27,7 @@ type change struct {
 //   - Metadata is due when it stood still for a Tick, or after MaxDelay.
 //
 // It may free m.
-func (t *Tracker) want(m *member, isHere bool, meta []byte, now int64) {
+func (t *Tracker) want(m *member, isHere bool, meta []byte) {
 	tp := t.topicOf(m)
 	wasHere := m.is(told)
 	if isHere == wasHere && (!isHere || bytes.Equal(meta, m.meta())) {
@@ -42,11 +42,12 @@ func (t *Tracker) want(m *member, isHere bool, meta []byte, now int64) {
 		if m.pending != 0 {
 			t.dropChange(m)
 		}
-		t.apply(change{m: m, here: isHere, meta: meta}, now)
+		t.apply(change{m: m, here: isHere, meta: meta})
 		t.nextVersion(tp)
 		t.dropMember(m)
 		return
 	}
+	now := t.now()
 	if m.pending == 0 {
 		tp.changes = append(tp.changes, change{m: m, since: now})
 		m.pending = int32(len(tp.changes))
@@ -95,7 +96,7 @@ func (t *Tracker) dropChange(m *member) {
 
 // apply makes c, which is no longer pending, what was told. A member who left
 // is freed by the caller, when no view shows him any more.
-func (t *Tracker) apply(c change, now int64) {
+func (t *Tracker) apply(c change) {
 	m, tp := c.m, t.topicOf(c.m)
 	t.keep(c.meta, m.meta())
 	m.setMeta(c.meta)
@@ -109,9 +110,6 @@ func (t *Tracker) apply(c change, now int64) {
 		tp.admit(m)
 		t.members++
 		t.stats.Joins++
-		if len(tp.watch.all) > 0 {
-			t.spend(m.user, now)
-		}
 	default:
 		t.stats.Updates++
 	}
@@ -146,7 +144,10 @@ func (t *Tracker) applyDue(tp *topic, now int64) bool {
 	}
 	slices.SortStableFunc(memo.due, func(a, b change) int { return cmp.Compare(a.since, b.since) })
 	for _, c := range memo.due {
-		t.apply(c, now)
+		if c.here && !c.m.is(told) && len(tp.watch.all) > 0 {
+			t.spend(c.m.user, now)
+		}
+		t.apply(c)
 		if !c.here {
 			memo.left = append(memo.left, c.m)
 		}

@@ -65,7 +65,7 @@ func (t *Tracker) removeEntry(e *entry) {
 }
 
 // decide makes m what its entries say. It may free m.
-func (t *Tracker) decide(m *member, now int64) {
+func (t *Tracker) decide(m *member) {
 	var best *entry
 	for e := m.entries; e != nil; e = e.next {
 		if e.by.proven && (best == nil || e.at > best.at) {
@@ -73,8 +73,8 @@ func (t *Tracker) decide(m *member, now int64) {
 		}
 	}
 	if best == nil {
-		t.want(m, false, nil, now)
+		t.want(m, false, nil)
 	} else {
-		t.want(m, true, best.meta, now)
+		t.want(m, true, best.meta)
 	}
 }

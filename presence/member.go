@@ -12,7 +12,7 @@ func (t *Tracker) Join(topic, user string, meta []byte) error {
 		return err
 	}
 	meta = own(meta)
-	return t.change(t.joinCost(topic, meta), func(now int64) error {
+	return t.change(t.joinCost(topic, meta), func() error {
 		u := t.users.find(user)
 		if u == nil || !u.present() {
 			return ErrNotHere
@@ -30,7 +30,7 @@ func (t *Tracker) Join(topic, user string, meta []byte) error {
 			m.set(joined)
 			tp.joined++
 		}
-		t.enterTopic(m, meta, now)
+		t.enterTopic(m, meta)
 		return nil
 	})
 }
@@ -38,9 +38,9 @@ func (t *Tracker) Join(topic, user string, meta []byte) error {
 // Leave takes user out of topic, on every node. It is not debounced: watchers
 // see it with the next diff.
 func (t *Tracker) Leave(topic, user string) {
-	_ = t.change(0, func(now int64) error {
+	_ = t.change(0, func() error {
 		if m := t.lookup(topic, user); m != nil {
-			t.quitTopic(m, now, true)
+			t.quitTopic(m, true)
 		}
 		return nil
 	})
@@ -57,12 +57,12 @@ func (t *Tracker) Update(topic, user string, meta []byte) error {
 		return err
 	}
 	meta = own(meta)
-	return t.change(t.joinCost(topic, meta), func(now int64) error {
+	return t.change(t.joinCost(topic, meta), func() error {
 		m := t.lookup(topic, user)
 		if m == nil || !m.is(joined) {
 			return ErrNotMember
 		}
-		t.enterTopic(m, meta, now)
+		t.enterTopic(m, meta)
 		return nil
 	})
 }
@@ -105,26 +105,26 @@ func (t *Tracker) lookup(topic, user string) *member {
 }
 
 // enterTopic notes that m is a member by this node's word.
-func (t *Tracker) enterTopic(m *member, meta []byte, now int64) {
+func (t *Tracker) enterTopic(m *member, meta []byte) {
 	if t.rep != nil {
 		t.rep.put(m, meta)
-		t.decide(m, now)
+		t.decide(m)
 		return
 	}
-	t.want(m, true, meta, now)
+	t.want(m, true, meta)
 }
 
 // quitTopic takes this node's word back; everywhere also that of others. It
 // may free m.
-func (t *Tracker) quitTopic(m *member, now int64, everywhere bool) {
+func (t *Tracker) quitTopic(m *member, everywhere bool) {
 	if m.is(joined) {
 		m.clear(joined)
 		t.topicOf(m).joined--
 	}
 	if t.rep != nil {
 		t.rep.drop(m, everywhere)
-		t.decide(m, now)
+		t.decide(m)
 		return
 	}
-	t.want(m, false, nil, now)
+	t.want(m, false, nil)
 }

@@ -29,7 +29,7 @@ type outOp struct {
 
 // follow takes one event, from the wire or from Read, if it is the next one.
 // One that comes too early is kept, and pays for that until its time comes.
-func (r *replicator) follow(tp *topic, e Event, now int64) {
+func (r *replicator) follow(tp *topic, e Event) {
 	rp := tp.replica
 	switch {
 	case rp.read && e.Pos.Epoch == rp.pos.Epoch && e.Pos.Offset <= rp.pos.Offset:
@@ -43,7 +43,7 @@ func (r *replicator) follow(tp *topic, e Event, now int64) {
 		r.toRead[tp] = true // with the next round, unless the gap closes before
 		return
 	}
-	r.apply(tp, e, now)
+	r.apply(tp, e)
 	rp.pos = e.Pos
 	for i := 0; i < len(rp.early); i++ { // few
 		if !rp.pos.before(rp.early[i].Pos) {
@@ -52,7 +52,7 @@ func (r *replicator) follow(tp *topic, e Event, now int64) {
 		x := rp.early[i]
 		rp.early = slices.Delete(rp.early, i, i+1)
 		r.t.bytes -= eventCost(x)
-		r.apply(tp, x, now)
+		r.apply(tp, x)
 		rp.pos = x.Pos
 		i = -1
 	}
@@ -62,13 +62,13 @@ func (r *replicator) follow(tp *topic, e Event, now int64) {
 }
 
 // catchUp follows those that came too early, after pos has changed.
-func (r *replicator) catchUp(tp *topic, now int64) {
+func (r *replicator) catchUp(tp *topic) {
 	early := tp.replica.early
 	tp.replica.early = nil
 	for _, e := range early {
 		r.t.bytes -= eventCost(e)
 		if e.Pos.Epoch == tp.replica.pos.Epoch {
-			r.follow(tp, e, now)
+			r.follow(tp, e)
 		}
 	}
 }
@@ -79,18 +79,18 @@ func (p Position) before(q Position) bool {
 }
 
 // apply makes an event true here.
-func (r *replicator) apply(tp *topic, e Event, now int64) {
+func (r *replicator) apply(tp *topic, e Event) {
 	t := r.t
 	r.stats.Events++
 	switch e.Kind {
 	case Put:
-		r.remotePut(tp, e, now)
+		r.remotePut(tp, e)
 	case Drop:
 		if by := r.known[e.Incarnation]; by != nil && by != r.self {
 			if m := t.lookup(tp.name, e.User); m != nil {
 				if x := m.entryBy(by); x != nil {
 					t.removeEntry(x)
-					t.decide(m, now)
+					t.decide(m)
 				}
 			}
 		}
@@ -111,12 +111,12 @@ func (r *replicator) apply(tp *topic, e Event, now int64) {
 			}
 			x = next
 		}
-		t.decide(m, now)
+		t.decide(m)
 	}
 }
 
 // remotePut takes the word of another node, or the echo of this one's.
-func (r *replicator) remotePut(tp *topic, e Event, now int64) {
+func (r *replicator) remotePut(tp *topic, e Event) {
 	t := r.t
 	if e.Incarnation == r.self.name {
 		m := t.lookup(tp.name, e.User)
@@ -126,7 +126,7 @@ func (r *replicator) remotePut(tp *topic, e Event, now int64) {
 			r.send(tp, e.User, Drop) // left meanwhile, or a ghost of ours
 		case m.entryBy(r.self).tag == e.Tag:
 			m.entryBy(r.self).at = e.Pos.Offset
-			t.decide(m, now)
+			t.decide(m)
 		case !waits:
 			r.say(m.entryBy(r.self))
 		}
@@ -141,7 +141,7 @@ func (r *replicator) remotePut(tp *topic, e Event, now int64) {
 		var m *member
 		if m, err = t.addMember(tp, u); err == nil {
 			t.setEntry(m, r.incarnation(e.Incarnation), own(e.Meta), e.Pos.Offset)
-			t.decide(m, now)
+			t.decide(m)
 			return
 		}
 		t.dropUser(u)
@@ -152,7 +152,7 @@ func (r *replicator) remotePut(tp *topic, e Event, now int64) {
 
 // replace makes the whole of a topic what All says. Where the Store lost what
 // it knew, the members that only it could name have a Grace to be named again.
-func (r *replicator) replace(tp *topic, u Update, now int64) {
+func (r *replicator) replace(tp *topic, u Update) {
 	t, rp := r.t, tp.replica
 	lost := rp.read && u.Pos.Epoch != rp.pos.Epoch
 	named := make(map[entryKey]bool, len(u.Events))
@@ -170,7 +170,7 @@ func (r *replicator) replace(tp *topic, u Update, now int64) {
 				t.removeEntry(x)
 				if lost {
 					if orphans == nil {
-						orphans = r.orphans(now)
+						orphans = r.orphans()
 					}
 					t.setEntry(m, orphans, meta, 0)
 				}
@@ -185,10 +185,10 @@ func (r *replicator) replace(tp *topic, u Update, now int64) {
 			}
 			x = next
 		}
-		t.decide(m, now)
+		t.decide(m)
 	}
 	for _, e := range u.Events {
-		r.remotePut(tp, e, now)
+		r.remotePut(tp, e)
 	}
 }
 

@@ -170,9 +170,9 @@ func (r *replicator) nudge() {
 // event is what the Store calls.
 func (r *replicator) event(e Event) {
 	t := r.t
-	_ = t.change(eventCost(e), func(now int64) error {
+	_ = t.change(eventCost(e), func() error {
 		if tp := t.topics[e.Topic]; tp != nil {
-			r.follow(tp, e, now)
+			r.follow(tp, e)
 		}
 		return nil
 	})
@@ -196,8 +196,8 @@ func (r *replicator) incarnation(name string) *incarnation {
 }
 
 // orphans takes the entries of which the Store has lost the owner.
-func (r *replicator) orphans(now int64) *incarnation {
-	by := &incarnation{proven: true, dead: true, until: now + int64(r.t.opts.Grace)}
+func (r *replicator) orphans() *incarnation {
+	by := &incarnation{proven: true, dead: true, until: r.t.now() + int64(r.t.opts.Grace)}
 	r.mourned = append(r.mourned, by)
 	return by
 }
@@ -260,7 +260,7 @@ func (r *replicator) renew(timeout time.Duration) {
 // begin starts a life under a new name: everything is said again.
 func (r *replicator) begin(s Session) {
 	t := r.t
-	_ = t.change(0, func(int64) error {
+	_ = t.change(0, func() error {
 		r.session = s
 		delete(r.known, r.self.name)
 		r.self.name = s.Incarnation()
@@ -291,7 +291,7 @@ func (r *replicator) begin(s Session) {
 // more; those of who was dead when this node first heard of him never did.
 func (r *replicator) census(alive []string, number uint64) {
 	t := r.t
-	_ = t.change(0, func(now int64) error {
+	_ = t.change(0, func() error {
 		r.stats.Nodes, r.stats.Degraded = len(alive), false
 		r.alive = make(map[string]bool, len(alive))
 		for _, name := range alive {
@@ -301,15 +301,15 @@ func (r *replicator) census(alive []string, number uint64) {
 			switch {
 			case by == r.self:
 			case r.alive[name]:
-				r.prove(by, now)
+				r.prove(by)
 			case by.asked >= number: // younger than the answer
 			case by.entries.n == 0:
 				delete(r.known, name)
 			case !by.proven:
-				r.empty(by, now)
+				r.empty(by)
 				delete(r.known, name)
 			case !by.dead:
-				by.dead, by.until = true, now+int64(t.opts.Grace)
+				by.dead, by.until = true, t.now()+int64(t.opts.Grace)
 				r.mourned = append(r.mourned, by)
 				r.stats.Deaths++
 				t.log.Warn("presence: node died", "incarnation", name, "members", by.entries.n)
@@ -320,7 +320,7 @@ func (r *replicator) census(alive []string, number uint64) {
 	})
 }
 
-func (r *replicator) prove(by *incarnation, now int64) {
+func (r *replicator) prove(by *incarnation) {
 	if by.dead {
 		by.dead = false
 		r.mourned = slices.DeleteFunc(r.mourned, func(x *incarnation) bool { return x == by })
@@ -328,17 +328,17 @@ func (r *replicator) prove(by *incarnation, now int64) {
 	if !by.proven {
 		by.proven = true
 		for e := by.entries.head; e != nil; e = e.link.next {
-			r.t.decide(e.m, now)
+			r.t.decide(e.m)
 		}
 	}
 }
 
 // empty removes the entries of by.
-func (r *replicator) empty(by *incarnation, now int64) {
+func (r *replicator) empty(by *incarnation) {
 	for e := by.entries.head; e != nil; e = by.entries.head {
 		m := e.m
 		r.t.removeEntry(e)
-		r.t.decide(m, now)
+		r.t.decide(m)
 	}
 }
 
@@ -348,10 +348,11 @@ func (r *replicator) bury() {
 	t := r.t
 	for more := true; more; {
 		more = false
-		_ = t.change(0, func(now int64) error {
+		_ = t.change(0, func() error {
 			if r.stats.Degraded {
 				return nil // who cannot hear does not judge
 			}
+			now := t.now()
 			r.mourned = slices.DeleteFunc(r.mourned, func(by *incarnation) bool {
 				if now < by.until {
 					return false
@@ -364,7 +365,7 @@ func (r *replicator) bury() {
 					}
 					m := e.m
 					t.removeEntry(e)
-					t.decide(m, now)
+					t.decide(m)
 				}
 				more = true
 				return false

@@ -38,7 +38,8 @@ func (t *Tracker) ConnectTTL(user, socketID string, meta []byte, ttl time.Durati
 		return err
 	}
 	meta = own(meta)
-	return t.change(t.connectCost(user, socketID, meta), func(now int64) error {
+	return t.change(t.connectCost(user, socketID, meta), func() error {
+		now := t.now()
 		u := t.users.find(user)
 		if u != nil && t.reconnect(u, socketID, meta, ttl, now) {
 			return nil
@@ -124,7 +125,8 @@ func (t *Tracker) Heartbeat(user, socket string) error {
 // waits for that one's grace. It reports whether the socket was known.
 func (t *Tracker) Disconnect(user, socket string, clean bool) bool {
 	known := false
-	_ = t.change(0, func(now int64) error {
+	_ = t.change(0, func() error {
+		now := t.now()
 		u := t.users.find(user)
 		if u == nil {
 			return nil
@@ -147,7 +149,8 @@ func (t *Tracker) Disconnect(user, socket string, clean bool) bool {
 // Remove takes user away from this node at once, with every socket and topic
 // joined here, and forgets that he was.
 func (t *Tracker) Remove(user string) {
-	_ = t.change(0, func(now int64) error {
+	_ = t.change(0, func() error {
+		now := t.now()
 		u := t.users.find(user)
 		if u == nil {
 			return nil

@@ -111,7 +111,7 @@ func (r *replicator) update(tp *topic, u Update, s Session) error {
 	for _, e := range u.Events {
 		need += eventCost(e)
 	}
-	return t.change(need, func(now int64) error {
+	return t.change(need, func() error {
 		rp := tp.replica
 		if r.session != s || t.topics[tp.name] != tp {
 			return nil
@@ -123,15 +123,15 @@ func (r *replicator) update(tp *topic, u Update, s Session) error {
 		if u.All {
 			r.stats.Wholes++
 			rp.partial = false
-			r.replace(tp, u, now)
+			r.replace(tp, u)
 			rp.pos, rp.read = u.Pos, true
 		} else {
 			for _, e := range u.Events {
-				r.follow(tp, e, now)
+				r.follow(tp, e)
 			}
 		}
 		r.reading = false
-		r.catchUp(tp, now)
+		r.catchUp(tp)
 		return nil
 	})
 }
@@ -243,7 +243,7 @@ func (r *replicator) compare(ctx context.Context, s Session) error {
 // retire ends the replication of topics that nobody here is in or looks at.
 func (r *replicator) retire() {
 	t := r.t
-	_ = t.change(0, func(now int64) error {
+	_ = t.change(0, func() error {
 		for _, tp := range t.topics {
 			if tp.joined > 0 || len(tp.watch.all) > 0 || len(tp.replica.out) > 0 {
 				continue
@@ -252,7 +252,7 @@ func (r *replicator) retire() {
 				for m.entries != nil {
 					t.removeEntry(m.entries)
 				}
-				t.decide(m, now)
+				t.decide(m)
 			}
 			if tp.members == 0 {
 				for _, e := range tp.replica.early {

@@ -122,16 +122,15 @@ func (t *Tracker) Shutdown(ctx context.Context) error {
 
 // change runs f with the lock held, after need bytes were reserved, and gives
 // back what f did not use. need is the most that f can add to t.bytes.
-func (t *Tracker) change(need int64, f func(now int64) error) error {
+func (t *Tracker) change(need int64, f func() error) error {
 	if err := t.reserve(need); err != nil {
 		return err
 	}
-	now := t.now()
 	t.mu.Lock()
 	before := t.bytes
 	err := ErrClosed
 	if !t.closed {
-		err = f(now)
+		err = f()
 	}
 	used := t.bytes - before
 	wake := t.wakeLocked()

@@ -122,7 +122,7 @@ func (t *Tracker) depart(u *user, now int64) {
 		m := t.records.at(r)
 		r = m.next // m may be freed
 		if m.is(joined) {
-			t.quitTopic(m, now, false)
+			t.quitTopic(m, false)
 		}
 	}
 }
@@ -212,7 +212,8 @@ func (t *Tracker) Sweep() int {
 	n := 0
 	for {
 		more := false
-		err := t.change(0, func(now int64) error {
+		err := t.change(0, func() error {
+			now := t.now()
 			for range 1024 { // let others in between
 				x := t.gone.head
 				if x == nil || now-x.since < int64(t.opts.Remember) {

@@ -4,6 +4,7 @@ import (
 	"errors"
 	"slices"
 	"sync/atomic"
+	"time"
 )
 
 // WatchOptions say what a watcher looks at.
@@ -71,7 +72,7 @@ func (t *Tracker) Watch(topic string, o WatchOptions) (*Watcher, error) {
 		w.cost += int64(16 + len(id))
 	}
 	need := w.cost + int64(topicCost+len(topic))
-	err = t.change(need, func(now int64) error {
+	err = t.change(need, func() error {
 		if t.watches >= t.opts.MaxWatchers {
 			t.stats.refused.Watchers++
 			return &LimitError{"watchers", t.opts.MaxWatchers}
@@ -86,7 +87,7 @@ func (t *Tracker) Watch(topic string, o WatchOptions) (*Watcher, error) {
 		t.watches++
 		t.bytes += w.cost
 		w.through(lensKey{o.After, limit})
-		t.refresh(w, now)
+		t.refresh(w, 0)
 		return nil
 	})
 	if err != nil {
@@ -105,10 +106,10 @@ func (w *Watcher) Move(after uint64) {
 // What has happened until then is in it; nothing is queued. It is told with
 // the next Tick, so that a watcher who cannot follow is not told more often.
 func (w *Watcher) Resync() {
-	_ = w.t.change(0, func(now int64) error {
+	_ = w.t.change(0, func() error {
 		if !w.closed.Load() && !w.fresh {
 			w.t.stats.Behind++
-			w.t.refresh(w, now+int64(w.t.opts.Tick))
+			w.t.refresh(w, w.t.opts.Tick)
 		}
 		return nil
 	})
@@ -126,7 +127,7 @@ func (w *Watcher) Exclude(users []string) error {
 	for _, id := range users {
 		cost += int64(16 + len(id))
 	}
-	return w.t.change(cost, func(now int64) error {
+	return w.t.change(cost, func() error {
 		if w.closed.Load() {
 			return nil
 		}
@@ -136,14 +137,14 @@ func (w *Watcher) Exclude(users []string) error {
 		w.cost += cost
 		w.t.bytes += cost
 		w.exclude = users
-		w.t.refresh(w, now)
+		w.t.refresh(w, 0)
 		return nil
 	})
 }
 
 // Close ends the watcher. A Deliver that is running goes on; no other begins.
 func (w *Watcher) Close() {
-	_ = w.t.change(0, func(int64) error {
+	_ = w.t.change(0, func() error {
 		if w.closed.Swap(true) {
 			return nil
 		}
@@ -170,23 +171,23 @@ func (w *Watcher) Close() {
 }
 
 func (w *Watcher) renew(f func()) {
-	_ = w.t.change(0, func(now int64) error {
+	_ = w.t.change(0, func() error {
 		if !w.closed.Load() {
 			f()
-			w.t.refresh(w, now)
+			w.t.refresh(w, 0)
 		}
 		return nil
 	})
 }
 
-// refresh makes the next diff of w a whole window.
-func (t *Tracker) refresh(w *Watcher, at int64) {
+// refresh makes the next diff of w a whole window, due after that time.
+func (t *Tracker) refresh(w *Watcher, after time.Duration) {
 	w.view = nil
 	if !w.fresh {
 		w.fresh = true
 		w.tp.watch.fresh = append(w.tp.watch.fresh, w)
 	}
-	t.flushAt(w.tp, at)
+	t.flushAt(w.tp, t.now()+int64(after))
 }
 
 // through makes w look through the lens k.
