@@ -4,9 +4,10 @@ package presence
 // that hold it; its id and its metadata come on top. The budget test compares their sum with
 // the heap.
 const (
-	userCost    = 32 + 20 + 88 // with the extra that leaving needs: leaving is never refused
+	userCost    = 84 + 20 + 88 // with one membership, and the extra that leaving needs: that is never refused
 	socketCost  = 64           // but for a plain one, which is in its user
-	memberCost  = 48 + 24 + 72 // with the change that its leaving will be
+	memberCost  = 24 + 72      // with the change that its leaving will be
+	recordCost  = 48           // of a membership beyond a user's first
 	topicCost   = 368
 	entryCost   = 96
 	watcherCost = 400
@@ -18,7 +19,7 @@ func (t *Tracker) connectCost(user, socket string, meta []byte) int64 {
 }
 
 func (t *Tracker) joinCost(topicName string, meta []byte) int64 {
-	n := topicCost + len(topicName) + memberCost + 2*len(meta)
+	n := topicCost + len(topicName) + memberCost + recordCost + 2*len(meta)
 	if t.rep != nil {
 		n += entryCost
 	}
@@ -26,7 +27,7 @@ func (t *Tracker) joinCost(topicName string, meta []byte) int64 {
 }
 
 func eventCost(e Event) int64 {
-	return int64(userCost + len(e.User) + memberCost + entryCost + 2*len(e.Meta))
+	return int64(userCost + len(e.User) + memberCost + recordCost + entryCost + 2*len(e.Meta))
 }
 
 // keep counts metadata that a member keeps in place of other. With a Store it

@@ -41,7 +41,7 @@ type member struct {
 	user    *user
 	data    bytesOf // metadata, as told
 	entries *entry  // with a Store: who says that the user is a member
-	next    ref     // the user's next topic
+	next    ref     // the user's next membership, unless this is his first
 	topic   uint32  // topic.number
 	size    uint32  // of the metadata, with the flags in the highest bits
 	pos     uint32  // if told: topic.base + the index in topic.order
@@ -195,21 +195,24 @@ func (t *Tracker) deleteTopic(tp *topic) {
 // addMember returns the record of u in tp, new if need be.
 func (t *Tracker) addMember(tp *topic, u *user) (*member, error) {
 	n := 0
-	for r := u.members; r != 0; {
-		m := t.records.at(r)
+	for m := range t.memberships(u) {
 		if m.topic == tp.number {
 			return m, nil
 		}
-		r = m.next
 		n++
 	}
 	if n >= t.opts.MaxTopicsPerUser {
 		t.stats.refused.PerUser++
 		return nil, &LimitError{"topics of a user", t.opts.MaxTopicsPerUser}
 	}
-	r, m := t.records.add()
-	m.user, m.topic, m.next = u, tp.number, u.members
-	u.members = r
+	m := &u.first
+	if m.user != nil {
+		r, other := t.records.add()
+		other.next, u.others = u.others, r
+		m = other
+		t.bytes += recordCost
+	}
+	m.user, m.topic = u, tp.number
 	tp.members++
 	t.bytes += memberCost
 	return m, nil
@@ -221,16 +224,21 @@ func (t *Tracker) dropMember(m *member) {
 		return
 	}
 	u, tp := m.user, t.topicOf(m)
-	p := &u.members
-	for t.records.at(*p) != m {
-		p = &t.records.at(*p).next
-	}
-	r := *p
-	*p = m.next
 	tp.members--
 	t.bytes -= memberCost
 	t.keep(nil, m.meta())
-	t.records.remove(r)
+	if m == &u.first {
+		*m = member{}
+	} else {
+		p := &u.others
+		for t.records.at(*p) != m {
+			p = &t.records.at(*p).next
+		}
+		r := *p
+		*p = m.next
+		t.records.remove(r)
+		t.bytes -= recordCost
+	}
 	t.dropUser(u)
 	t.dropTopic(tp)
 }

@@ -29,7 +29,7 @@ type Tracker struct {
 	closed  bool
 	users   directory
 	extras  slab[extra]
-	records slab[member]
+	records slab[member] // those beyond a user's first
 	topics  map[string]*topic
 	numbers []*topic      // by topic.number
 	unused  []uint32      // numbers of no topic

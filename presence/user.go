@@ -1,6 +1,7 @@
 package presence
 
 import (
+	"iter"
 	"slices"
 	"time"
 )
@@ -9,17 +10,19 @@ import (
 // the last one was lost, the user is here; otherwise the record remembers
 // when that ended, or stands for a user of another node.
 //
-// There is one for everybody and most have one plain socket, so it is small
-// and what few need is in extra.
+// There is one for everybody and most have one plain socket and are in one
+// topic, so it is small, what few need is in extra, and one membership lies
+// beside the id, where finding the user has brought it into the cache.
 type user struct {
 	name      bytesOf // the id
 	plain     bytesOf // the id of a socket that has neither metadata nor a TTL
-	members   ref     // the topics, linked by member.next
+	others    ref     // the memberships beyond first, linked by member.next
 	more      ref     // an extra
 	flaps     uint32  // when the budget of joins is full again, see spend
 	nameSize  uint8
 	plainSize uint8
 	state     state
+	first     member // first.user is nil: it is not used
 }
 
 func (u *user) id() string { return u.name.string(u.nameSize) }
@@ -64,13 +67,27 @@ const (
 
 func (u *user) present() bool { return u.state == here || u.state == away }
 
+// memberships are those of u. The one that was yielded last may be freed.
+func (t *Tracker) memberships(u *user) iter.Seq[*member] {
+	return func(yield func(*member) bool) {
+		if u.first.user != nil && !yield(&u.first) {
+			return
+		}
+		for r := u.others; r != 0; {
+			m := t.records.at(r)
+			r = m.next
+			if !yield(m) {
+				return
+			}
+		}
+	}
+}
+
 func (t *Tracker) member(u *user, tp *topic) *member {
-	for r := u.members; r != 0; {
-		m := t.records.at(r)
+	for m := range t.memberships(u) {
 		if m.topic == tp.number {
 			return m
 		}
-		r = m.next
 	}
 	return nil
 }
@@ -118,9 +135,7 @@ func (t *Tracker) depart(u *user, now int64) {
 	t.here--
 	u.state, x.since, x.grace = gone, now, 0
 	t.gone.pushBack(x)
-	for r := u.members; r != 0; {
-		m := t.records.at(r)
-		r = m.next // m may be freed
+	for m := range t.memberships(u) {
 		if m.is(joined) {
 			t.quitTopic(m, false)
 		}
@@ -137,7 +152,7 @@ func (t *Tracker) forget(u *user) {
 
 // dropUser frees the record if nothing speaks for keeping it.
 func (t *Tracker) dropUser(u *user) {
-	if u.state != stranger || u.members != 0 {
+	if u.state != stranger || u.first.user != nil || u.others != 0 {
 		return
 	}
 	t.bytes -= int64(userCost + len(u.id()))
@@ -182,12 +197,10 @@ func (t *Tracker) Online(user string) bool {
 	if u.present() {
 		return true
 	}
-	for r := u.members; r != 0; {
-		m := t.records.at(r)
+	for m := range t.memberships(u) {
 		if t.wanted(m) {
 			return true
 		}
-		r = m.next
 	}
 	return false
 }
