@@ -80,7 +80,7 @@ func (t *Tracker) Has(topic, user string) bool {
 func (t *Tracker) Count(topic string) int {
 	t.mu.Lock()
 	defer t.mu.Unlock()
-	tp := t.topics[topic]
+	tp := t.topic(topic)
 	if tp == nil {
 		return 0
 	}
@@ -97,7 +97,7 @@ func (t *Tracker) Count(topic string) int {
 }
 
 func (t *Tracker) lookup(topic, user string) *member {
-	u, tp := t.users.find(user), t.topics[topic]
+	u, tp := t.users.find(user), t.topic(topic)
 	if u == nil || tp == nil {
 		return nil
 	}

@@ -150,8 +150,17 @@ func (tp *topic) dismiss(m *member) {
 	}
 }
 
+// topic returns the one with this name, or nil. It is often the one that was
+// asked for last: the queue.
+func (t *Tracker) topic(name string) *topic {
+	if t.latest == nil || t.latest.name != name {
+		t.latest = t.topics[name]
+	}
+	return t.latest
+}
+
 func (t *Tracker) addTopic(name string) (*topic, error) {
-	if tp := t.topics[name]; tp != nil {
+	if tp := t.topic(name); tp != nil {
 		return tp, nil
 	}
 	if len(t.topics) >= t.opts.MaxTopics {
@@ -186,6 +195,7 @@ func (t *Tracker) dropTopic(tp *topic) {
 
 func (t *Tracker) deleteTopic(tp *topic) {
 	t.due.cancel(tp)
+	t.latest = nil
 	delete(t.topics, tp.name)
 	t.numbers[tp.number] = nil
 	t.unused = append(t.unused, tp.number)

@@ -31,6 +31,7 @@ type Tracker struct {
 	extras  slab[extra]
 	records slab[member] // those beyond a user's first
 	topics  map[string]*topic
+	latest  *topic        // that topic found
 	numbers []*topic      // by topic.number
 	unused  []uint32      // numbers of no topic
 	away    wheel[*extra] // ends of graces and of heartbeats
@@ -115,6 +116,7 @@ func (t *Tracker) Shutdown(ctx context.Context) error {
 		}
 	}
 	clear(t.topics)
+	t.latest = nil
 	t.mu.Unlock()
 	t.release(bytes)
 	return err
