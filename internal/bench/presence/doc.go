@@ -8,6 +8,7 @@
 // windows to others; a Tracker also keeps users, their sockets, the join order,
 // graces, and what its watchers were told. What both do is compared: a member
 // who comes and goes, also with the refreshes that keep him there for a minute,
-// the count, and a first page of fifty. Memory is that of a membership; ours
+// the count, and a first page of fifty. Nobody watches, so a Tracker too makes
+// a leave true at once, and nothing is put off beyond what is timed. Memory is that of a membership; ours
 // has the user and the socket in it.
 package presence
