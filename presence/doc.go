@@ -63,9 +63,9 @@
 // Bounded by MaxUsers, MaxSockets, MaxTopics, MaxWatchers, MaxMeta and the
 // bounds per user. One user with one socket, in one topic or none, costs about
 // 120 bytes beside his ids and metadata, another topic 70, a socket with
-// metadata or a TTL 150 more. A watcher costs 150 bytes, and 24 for each member in his window
-// if he sees another one than the rest. The budget test prints what it
-// measures. Users and members lie in slabs: small, few for the garbage
+// metadata or a TTL 150 more. A watcher costs 150 bytes, and 24 for each member
+// in his window if he sees another one than the rest. The budget test prints
+// what it measures. Users and members lie in slabs: small, few for the garbage
 // collector to follow, and given back when a chunk of 64 is empty. With
 // Options.Account everything is reserved before it is kept, and a call that
 // cannot be paid for is refused. Leaving costs nothing and is never refused.

@@ -9,6 +9,6 @@
 // graces, and what its watchers were told. What both do is compared: a member
 // who comes and goes, also with the refreshes that keep him there for a minute,
 // the count, and a first page of fifty. Nobody watches, so a Tracker too makes
-// a leave true at once, and nothing is put off beyond what is timed. Memory is that of a membership; ours
-// has the user and the socket in it.
+// a leave true at once, and nothing is put off beyond what is timed. Memory is
+// that of a membership; ours has the user and the socket in it.
 package presence
