@@ -13,7 +13,7 @@ import (
 
 // limitedRoot is a root in which this process seems to be in a memory cgroup
 // with a limit. The files are the kernel's.
-func limitedRoot(b *testing.B) string {
+func limitedRoot(b testing.TB) string {
 	cg := memmgrtest.New(b, 1<<30)
 	own, err := findCgroup("/")
 	require.NoError(b, err)

@@ -4,4 +4,4 @@ package memmgr
 
 import "testing"
 
-func limitedRoot(*testing.B) string { return "/" }
+func limitedRoot(testing.TB) string { return "/" }

@@ -4,6 +4,8 @@ import (
 	"sync/atomic"
 	"testing"
 	"time"
+
+	"github.com/stretchr/testify/require"
 )
 
 func benchManager(b *testing.B) *Manager {
@@ -84,41 +86,81 @@ func BenchmarkAdmit(b *testing.B) {
 	}
 }
 
-// BenchmarkSample measures what one look of the watchdog costs: runtime and
-// ledger, which is every sample; the kernel's files beside, which is every
-// 100 ms at most; and all of them, which is once a second, and every 100 ms
-// from half of the cgroup's limit on.
+// looks are the kinds of samples that the watchdog takes: the runtime at each
+// wake-up, and then each file that is due. How often that is stands in due and
+// readCgroup. One sample is one look, and the decision that follows from it.
+var looks = []struct {
+	name string
+	file int
+	stat bool // memory.stat too
+}{
+	{"runtime", fromRuntime, false},
+	{"process", fromProcess, false},
+	{"cgroup", fromCgroup, false},
+	{"sockets", fromSockets, false},
+	{"host", fromHost, false},
+	{"cgroupStat", fromCgroup, true},
+}
+
+// looker returns a function that takes samples of one kind; nil where the
+// system has no such file.
+func looker(tb testing.TB, root string, file int, stat bool) func() {
+	m, err := New(Options{
+		Limit: 1 << 40, Budget: 1 << 30,
+		Accounts: []AccountOptions{{Name: "a"}, {Name: "b"}, {Name: "c"}, {Name: "d"}, {Name: "e"}, {Name: "full", Max: 1}},
+	})
+	if err != nil {
+		tb.Fatal(err)
+	}
+	s := newSampler(root)
+	tb.Cleanup(s.close)
+	now := time.Now()
+	for m.stepLocked(s, now).next == 0 { // everything is read once
+	}
+	if file != fromRuntime && s.readAt[file].IsZero() {
+		return nil
+	}
+	return func() {
+		m.mu.Lock()
+		defer m.mu.Unlock()
+		if m.watch.more = file != fromRuntime; m.watch.more {
+			s.readAt[file] = time.Time{}
+		}
+		if stat {
+			s.statAt = time.Time{}
+		}
+		m.stepLocked(s, now)
+	}
+}
+
+// BenchmarkSample measures what each kind of sample costs.
 func BenchmarkSample(b *testing.B) {
-	b.Run("runtime", func(b *testing.B) {
-		m := benchManager(b)
-		s := newSampler("/")
-		defer s.close()
-		now := time.Now()
-		b.ReportAllocs()
-		for b.Loop() {
-			m.mu.Lock()
-			m.stepLocked(s, now)
-			m.mu.Unlock()
-		}
+	for _, l := range looks {
+		b.Run(l.name, func(b *testing.B) {
+			look := looker(b, limitedRoot(b), l.file, l.stat)
+			if look == nil {
+				b.Skip("this system has no such file")
+			}
+			b.ReportAllocs()
+			for b.Loop() {
+				look()
+			}
+		})
+	}
+}
+
+func TestSampleAllocates(t *testing.T) {
+	root := tree(t, map[string]string{
+		"proc/self/cgroup": "4:memory:/job\n", "proc/self/mountinfo": mountsV1,
+		"proc/self/statm": "765 404 376 5 0 123 0\n", "proc/net/sockstat": "TCP: inuse 1 orphan 0 tw 0 alloc 1 mem 109\n",
+		"sys/fs/cgroup/memory/job/memory.limit_in_bytes":          "67108864\n",
+		"sys/fs/cgroup/memory/job/memory.usage_in_bytes":          "52428800\n",
+		"sys/fs/cgroup/memory/job/memory.kmem.tcp.usage_in_bytes": "1048576\n",
+		"sys/fs/cgroup/memory/job/memory.stat":                    statV1,
 	})
-	b.Run("files", func(b *testing.B) {
-		s := newSampler(limitedRoot(b))
-		defer s.close()
-		smp := Sample{At: time.Now()}
-		s.limitNow(smp.At)
-		b.ReportAllocs()
-		for b.Loop() {
-			s.readFiles(&smp)
-		}
-	})
-	b.Run("allFiles", func(b *testing.B) {
-		s := newSampler(limitedRoot(b))
-		defer s.close()
-		smp := Sample{At: time.Now()}
-		b.ReportAllocs()
-		for b.Loop() {
-			smp.At = smp.At.Add(wholeEvery)
-			s.readFiles(&smp)
-		}
-	})
+	for _, l := range looks {
+		look := looker(t, root, l.file, l.stat)
+		require.NotNil(t, look, l.name)
+		require.Zero(t, testing.AllocsPerRun(200, look), l.name)
+	}
 }

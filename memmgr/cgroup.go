@@ -3,7 +3,6 @@ package memmgr
 import (
 	"bytes"
 	"fmt"
-	"io"
 	"math"
 	"os"
 	"path"
@@ -183,19 +182,15 @@ func (u *cgroupUse) pinned() int64 {
 	return max(0, p)
 }
 
-// read fills u without allocating. It reports whether it could. While usage
-// is below enough it leaves what memory.stat says as it was: the kernel adds
-// that up anew for each reader.
+// read fills u, less what readSockets does, without allocating. It reports
+// whether it could. While usage is below enough it leaves what memory.stat says
+// as it was: the kernel adds that up anew for each reader.
 func (c *cgroup) read(u *cgroupUse, enough int64) bool {
 	v, ok := parseInt(c.usage.read())
 	if !ok {
 		return false
 	}
 	u.usage = v
-	if c.version == 1 {
-		u.sock, _ = parseInt(c.sock.read())
-		u.sockCharged = false
-	}
 	if v < enough {
 		return true
 	}
@@ -210,6 +205,11 @@ func (c *cgroup) read(u *cgroupUse, enough int64) bool {
 	u.sock, _ = statValue(stat, "sock")
 	u.sockCharged = true
 	return true
+}
+
+// readSockets fills in what v1 has in a file of its own.
+func (c *cgroup) readSockets(u *cgroupUse) {
+	u.sock, _ = parseInt(c.sock.read())
 }
 
 // parseSelfCgroup returns the paths that /proc/self/cgroup gives for the v1
@@ -349,38 +349,4 @@ func parseInt(data []byte) (int64, bool) {
 		v = v*10 + d
 	}
 	return v, i > start
-}
-
-// statFile is a file of /proc or /sys that stays open and is read again and
-// again into the same buffer.
-type statFile struct {
-	f   *os.File
-	buf []byte
-}
-
-// openStat returns nil if the file cannot be opened; a nil *statFile reads
-// nothing.
-func openStat(name string, size int) *statFile {
-	f, err := os.Open(name)
-	if err != nil {
-		return nil
-	}
-	return &statFile{f: f, buf: make([]byte, size)}
-}
-
-func (s *statFile) read() []byte {
-	if s == nil {
-		return nil
-	}
-	n, err := s.f.ReadAt(s.buf, 0)
-	if err != nil && err != io.EOF {
-		return nil
-	}
-	return s.buf[:n]
-}
-
-func (s *statFile) close() {
-	if s != nil {
-		s.f.Close()
-	}
 }

@@ -6,6 +6,7 @@ import (
 	"path/filepath"
 	"strconv"
 	"testing"
+	"time"
 
 	"github.com/KimMachineGun/automemlimit/memlimit"
 	"github.com/stretchr/testify/require"
@@ -134,6 +135,15 @@ func TestCgroupLimitAsAutomemlimit(t *testing.T) {
 	require.LessOrEqual(t, ours, int64(theirs), "memory.high may be lower")
 }
 
+// whole reads every file that is due.
+func whole(s *sampler, out *Sample) {
+	out.At = time.Now()
+	for f := s.due(out.At); f != fromRuntime; f = s.due(out.At) {
+		s.readFile(out, f)
+	}
+	out.At = time.Time{}
+}
+
 func TestCgroupUse(t *testing.T) {
 	t.Run("v2", func(t *testing.T) {
 		s := newSampler(tree(t, map[string]string{
@@ -146,7 +156,7 @@ func TestCgroupUse(t *testing.T) {
 		}))
 		defer s.close()
 		var smp Sample
-		s.readFiles(&smp)
+		whole(s, &smp)
 		page := int64(os.Getpagesize())
 		require.Equal(t, Sample{
 			RSS: 404 * page, AnonRSS: 28 * page, HostSockets: 109 * page,
@@ -163,7 +173,7 @@ func TestCgroupUse(t *testing.T) {
 		}))
 		defer s.close()
 		var smp Sample
-		s.readFiles(&smp)
+		whole(s, &smp)
 		require.Equal(t, Sample{
 			CgroupUsage: 50 << 20, WorkingSet: 38 << 20, Pinned: 31 << 20, Sockets: 1 << 20,
 		}, smp, "v1 does not charge sockets to the usage")
@@ -172,9 +182,8 @@ func TestCgroupUse(t *testing.T) {
 		s := newSampler(t.TempDir())
 		defer s.close()
 		var smp Sample
-		s.readFiles(&smp)
-		require.Equal(t, Sample{}, smp)
-		s.readRuntime(&smp)
+		require.Equal(t, fromRuntime, s.due(time.Now()), "there is no file to read")
+		s.look(&smp, false)
 		require.Positive(t, smp.GoTotal)
 	})
 	t.Run("no limit", func(t *testing.T) {
@@ -211,7 +220,9 @@ func TestWatchFakeCgroup(t *testing.T) {
 	now := m.watch.sample.At.AddDate(2000, 0, 0)
 	step := func() Level {
 		now = now.Add(filesEvery)
-		return m.stepLocked(s, now).to
+		for m.stepLocked(s, now).next == 0 {
+		}
+		return m.watch.ladder.level
 	}
 	// The whole limit, and all of it page cache.
 	current(root, strconv.FormatInt(limit, 10), "inactive_file 4294967296\nactive_file 4290000000\nsock 0\n")
@@ -279,7 +290,7 @@ func FuzzStat(f *testing.F) {
 		smp := newSampler(root)
 		defer smp.close()
 		var out Sample
-		smp.readFiles(&out)
+		whole(smp, &out)
 		require.True(t, out.Pinned >= 0 && out.WorkingSet >= 0)
 	})
 }

@@ -6,7 +6,6 @@ import (
 	"fmt"
 	"log/slog"
 	"math/rand/v2"
-	"runtime"
 	"runtime/debug"
 	"sync"
 	"sync/atomic"
@@ -47,36 +46,6 @@ type running struct {
 	rounds  chan Pressure // to the reclaimers' goroutine
 	collect chan bool     // to the collector's; true returns memory to the system
 	gcDone  chan struct{} // from the end of each GC cycle
-}
-
-// watch is what the watchdog remembers from sample to sample.
-type watch struct {
-	ladder   ladder
-	readings []reading
-	sample   Sample
-	filesAt  time.Time
-	trend    trend
-	total    int64 // GoTotal of the sample before
-
-	pressure  float64
-	source    string
-	since     time.Time // of the level
-	inLevel   [levels]time.Duration
-	changes   uint64
-	lastStep  time.Time
-	history   history
-	samples   uint64
-	collected collectStats
-
-	round roundState
-	stuck stuckState
-}
-
-type collectStats struct {
-	count    uint64
-	total    time.Duration
-	notUntil time.Time
-	busy     bool
 }
 
 // New returns a Manager, or an error that names every fault of o.
@@ -165,7 +134,7 @@ func (m *Manager) Run(ctx context.Context) error {
 	}
 	m.run, m.ended = r, done
 	sweeps := m.sweeps
-	m.watch.round.busy, m.watch.collected.busy = false, false
+	m.watch.round.busy, m.watch.collected.busy, m.watch.more = false, false, false
 	m.mu.Unlock()
 	defer func() {
 		cancel(nil)
@@ -200,14 +169,18 @@ func (m *Manager) Run(ctx context.Context) error {
 		case <-r.gcDone:
 		case <-timer.C:
 		}
-		now := time.Now()
-		m.mu.Lock()
-		act := m.stepLocked(s, now)
-		m.mu.Unlock()
-		if err := m.act(r, act); err != nil {
-			return err
+		next := time.Duration(0)
+		for next == 0 {
+			now := time.Now()
+			m.mu.Lock()
+			act := m.stepLocked(s, now)
+			m.mu.Unlock()
+			if err := m.act(r, act); err != nil {
+				return err
+			}
+			next = act.next
 		}
-		timer.Reset(act.next)
+		timer.Reset(next)
 	}
 }
 
@@ -241,130 +214,6 @@ func (m *Manager) Shutdown(ctx context.Context) error {
 		}
 	}
 	return nil
-}
-
-// filesEvery is how often the kernel is asked, which costs more than asking
-// the runtime.
-const filesEvery = 100 * time.Millisecond
-
-// action is what a sample leads to, done outside the lock.
-type action struct {
-	next     time.Duration
-	from, to Level
-	pressure Pressure
-	round    bool // wake the reclaimers
-	collect  bool
-	release  bool // and return what was collected
-	stuck    *StuckReport
-	giveUp   error
-}
-
-// stepLocked takes a sample and decides.
-func (m *Manager) stepLocked(s *sampler, now time.Time) action {
-	w := &m.watch
-	m.readLocked(s, now)
-	from := w.ladder.level
-	to := w.ladder.step(now, w.readings, w.sample.GCCycles)
-	m.accountTimeLocked(now, from, to)
-
-	a := action{from: from, to: to, next: m.o.Calm}
-	a.pressure = m.pressureLocked(to)
-	w.pressure, w.source = a.pressure.Ratio, a.pressure.Source
-	// What grows is looked at often too, however little it is still: a GC
-	// cycle ends soon after a ramp begins, and brings the first sample.
-	grown := w.sample.GoTotal - w.total
-	w.total = w.sample.GoTotal
-	if to > Normal || w.pressure >= 0.5 || grown > m.o.Limit/100 {
-		a.next = m.o.Busy
-	}
-	m.refuse.Store(m.refuseShare(to, w.pressure))
-	if to == Normal {
-		for _, acc := range m.ledger.accounts {
-			acc.baseline = acc.Used()
-		}
-	}
-	m.stuckLocked(now, &a) // judges the last round before the next one begins
-	a.round = m.wantsRoundLocked(now, &a)
-	a.collect, a.release = m.wantsCollectLocked(now, to)
-	w.history.add(now, w.pressure, to, &w.sample, m.refused.Load())
-	return a
-}
-
-// readLocked fills in the sample and the readings.
-func (m *Manager) readLocked(s *sampler, now time.Time) {
-	w := &m.watch
-	smp := &w.sample
-	w.samples++
-	smp.At = now
-	s.readRuntime(smp)
-	if now.Sub(w.filesAt) >= filesEvery || w.filesAt.IsZero() {
-		w.filesAt = now
-		s.readFiles(smp)
-	}
-	smp.Expected = w.trend.expect(smp)
-	smp.Reserved, smp.ReservedHeap = m.ledger.used()
-	smp.derive()
-
-	goLimit := m.o.Limit - m.o.Limit/10
-	if smp.GoLimit > 0 {
-		goLimit = min(smp.GoLimit, m.o.Limit)
-	}
-	heap := max(1, min(goLimit, m.o.Limit-smp.NotGo)-smp.GoFixed)
-	// Reservations refuse by themselves when they are used up, so the ledger
-	// alone is never critical.
-	rs := append(w.readings[:0],
-		reading{name: SourceLedger, used: smp.Reserved, full: m.o.Budget, cap: High, shed: true},
-		reading{name: SourceHeap, used: max(smp.Expected, smp.ReservedHeap), full: heap, cap: Critical, shed: true},
-		reading{name: SourceNeeded, used: smp.Needed, full: m.o.Limit, cap: Critical, shed: true},
-	)
-	// Garbage included, the total stays near GOMEMLIMIT by design and no
-	// shedding lowers it, a collection does: it matters only near the limit.
-	total, full := smp.GoTotal+smp.NotGo, m.o.Limit
-	if s.cgroup != nil {
-		if limit := s.limitNow(now); limit > 0 {
-			rs = append(rs, reading{name: SourceCgroup, used: max(0, smp.Pinned-smp.slack()), full: limit, cap: Critical, shed: true})
-			if float64(smp.Pinned)/float64(limit) > float64(total)/float64(full) {
-				total, full = smp.Pinned, limit
-			}
-		}
-	}
-	rs = append(rs, reading{name: SourceTotal, used: total, full: full, floor: Critical, cap: Critical, own: Threshold{0.95, 0.92}})
-	if m.o.SocketLimit > 0 {
-		rs = append(rs, reading{name: SourceSockets, used: max(smp.Sockets, smp.HostSockets), full: m.o.SocketLimit, cap: Critical, shed: true})
-	}
-	for i := range m.o.Sources {
-		src := &m.o.Sources[i]
-		used, full := src.Read()
-		rs = append(rs, reading{name: src.Name, used: used, full: full, cap: src.Max, shed: true})
-	}
-	w.readings = rs
-}
-
-func (m *Manager) accountTimeLocked(now time.Time, from, to Level) {
-	w := &m.watch
-	if !w.lastStep.IsZero() {
-		w.inLevel[from] += now.Sub(w.lastStep)
-	}
-	w.lastStep = now
-	if w.since.IsZero() {
-		w.since = now
-	}
-	if from != to {
-		w.since = now
-		w.changes++
-	}
-}
-
-// refuseShare maps the pressure to the share of new work to refuse.
-func (m *Manager) refuseShare(level Level, pressure float64) uint32 {
-	switch level {
-	case Critical:
-		return 1 << 16
-	case High:
-		low, high := m.o.High.Enter, m.o.Critical.Enter
-		return uint32(min(max((pressure-low)/(high-low), 0), 1) * (1 << 16))
-	}
-	return 0
 }
 
 // act does what a sample led to.
@@ -430,69 +279,6 @@ func (m *Manager) checkRuntime() {
 	case limit > m.o.Limit:
 		m.o.Logger.Warn("GOMEMLIMIT is not set; see memmgr.Tune", "limit", m.o.Limit)
 	}
-}
-
-// wantsCollectLocked decides whether the watchdog needs a GC cycle: to see
-// whether a level can be left or what a round has brought, or to get garbage
-// out of the way of the limit.
-func (m *Manager) wantsCollectLocked(now time.Time, level Level) (collect, release bool) {
-	w := &m.watch
-	c := &w.collected
-	if m.o.CollectEvery < 0 || c.busy || now.Before(c.notUntil) || level == Normal {
-		return false, false
-	}
-	for i := range w.readings {
-		r := &w.readings[i]
-		if r.name == SourceTotal && r.ratio() >= r.own.Leave {
-			release = true
-		}
-	}
-	gcs := w.sample.GCCycles
-	collect = release || w.ladder.waitsForGC(now, gcs) || w.round.waitsForGC(gcs) ||
-		level == Critical && gcs == w.stuck.enteredGC
-	c.busy = collect
-	return collect, release
-}
-
-func (m *Manager) collectLoop(r *running) {
-	for {
-		select {
-		case <-r.ctx.Done():
-			return
-		case release := <-r.collect:
-			start := time.Now()
-			if release {
-				debug.FreeOSMemory()
-			} else {
-				runtime.GC()
-			}
-			d := time.Since(start)
-			m.mu.Lock()
-			c := &m.watch.collected
-			c.busy = false
-			c.count++
-			c.total += d
-			c.notUntil = time.Now().Add(max(m.o.CollectEvery, 20*d))
-			m.mu.Unlock()
-		}
-	}
-}
-
-// armGCTrigger makes each end of a GC cycle send on c, until ctx ends.
-func armGCTrigger(ctx context.Context, c chan<- struct{}) {
-	type mark struct{ _ *byte }
-	var arm func(struct{})
-	arm = func(struct{}) {
-		if ctx.Err() != nil {
-			return
-		}
-		select {
-		case c <- struct{}{}:
-		default:
-		}
-		runtime.AddCleanup(&mark{new(byte)}, arm, struct{}{})
-	}
-	runtime.AddCleanup(&mark{new(byte)}, arm, struct{}{})
 }
 
 var errTimeout = errors.New("memmgr: timed out")

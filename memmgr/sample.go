@@ -125,19 +125,31 @@ const (
 	mCount
 )
 
-// sampler reads the figures. It belongs to one goroutine.
+// sampler reads the figures, one of its sources at a look. It belongs to one
+// goroutine.
 type sampler struct {
 	metrics  []metrics.Sample
 	cgroup   *cgroup // nil: none
 	statm    *statFile
 	sockstat *statFile
 	pageSize int64
-	sockets  bool // Options.SocketLimit is set: the host's figure matters
+	sockets  bool               // Options.SocketLimit is set: the host's figure matters
+	readAt   [sources]time.Time // when each was read
 	use      cgroupUse
-	wholeAt  time.Time // when everything was read
+	statAt   time.Time // when memory.stat was read though it did not matter
 	limit    int64     // of the cgroup; 0: none
 	limitAt  time.Time
 }
+
+// The sources of a sampler, in the order in which they are looked at.
+const (
+	fromRuntime = iota
+	fromProcess // statm
+	fromCgroup  // its usage and, where it matters, memory.stat
+	fromSockets // v1: memory.kmem.tcp
+	fromHost    // sockstat
+	sources
+)
 
 // newSampler opens the files below root that exist.
 func newSampler(root string) *sampler {
@@ -204,28 +216,73 @@ func (s *sampler) readRuntime(out *Sample) {
 	}
 }
 
-// wholeEvery is how often those files are read that cost most and decide
-// nothing yet.
-const wholeEvery = time.Second
+// The kernel is asked less often than the runtime. What costs most and decides
+// nothing yet is asked for once in wholeEvery.
+const (
+	filesEvery = 100 * time.Millisecond
+	wholeEvery = time.Second
+)
 
-// readFiles fills in what the kernel says, which costs more than asking the
-// runtime, so it is asked less often. While the cgroup is not half full, no
-// division of its usage can raise the level, and memory.stat is read once in
-// wholeEvery; so is the host's figure where it is not compared with anything.
-func (s *sampler) readFiles(out *Sample) {
-	enough := s.limit / 2 // 0 as long as the limit is not known
-	whole := s.wholeAt.IsZero() || out.At.Sub(s.wholeAt) >= wholeEvery
-	if whole {
-		s.wholeAt, enough = out.At, 0
+// look reads the runtime's figures, or one file if more said that there is
+// one to read, and reports whether there is one more. So no look takes long,
+// and yet none of a wake-up's decisions is made on old figures.
+func (s *sampler) look(out *Sample, more bool) bool {
+	if more {
+		s.readFile(out, s.due(out.At))
+	} else {
+		s.readRuntime(out)
 	}
-	resident, shared := statmPages(s.statm.read())
-	out.RSS, out.AnonRSS = resident*s.pageSize, max(0, resident-shared)*s.pageSize
-	if whole || s.sockets {
+	return s.due(out.At) != fromRuntime
+}
+
+// due returns the first file that is to be read again; fromRuntime: none.
+func (s *sampler) due(now time.Time) int {
+	for i := fromProcess; i < sources; i++ {
+		every := filesEvery
+		switch {
+		case i == fromProcess && s.statm == nil,
+			i == fromCgroup && s.cgroup == nil,
+			i == fromSockets && (s.cgroup == nil || s.cgroup.sock == nil),
+			i == fromHost && s.sockstat == nil:
+			continue
+		case i == fromHost && !s.sockets:
+			every = wholeEvery
+		}
+		if s.readAt[i].IsZero() || now.Sub(s.readAt[i]) >= every {
+			return i
+		}
+	}
+	return fromRuntime
+}
+
+// readFile fills in what one of the kernel's files says.
+func (s *sampler) readFile(out *Sample, file int) {
+	s.readAt[file] = out.At
+	switch file {
+	case fromProcess:
+		resident, shared := statmPages(s.statm.read())
+		out.RSS, out.AnonRSS = resident*s.pageSize, max(0, resident-shared)*s.pageSize
+	case fromHost:
 		out.HostSockets = sockstatTCP(s.sockstat.read()) * s.pageSize
+	case fromSockets:
+		s.cgroup.readSockets(&s.use)
+		out.Pinned, out.Sockets = s.use.pinned(), s.use.sock
+	case fromCgroup:
+		s.readCgroup(out)
 	}
-	if s.cgroup == nil || !s.cgroup.read(&s.use, enough) {
-		out.CgroupUsage, out.WorkingSet, out.Pinned, out.Sockets = 0, 0, 0, 0
-		return
+}
+
+// readCgroup reads the usage and, if that is at least half of the limit,
+// memory.stat, because only then can any division of it raise the level. Else
+// memory.stat is read once in wholeEvery, for Stats: the kernel takes four
+// times as long to write it as all other files.
+func (s *sampler) readCgroup(out *Sample) {
+	enough := s.limit / 2 // 0 as long as the limit is not known
+	if s.statAt.IsZero() || out.At.Sub(s.statAt) >= wholeEvery {
+		s.statAt, enough = out.At, 0
+	}
+	if !s.cgroup.read(&s.use, enough) {
+		s.use = cgroupUse{}
 	}
 	out.CgroupUsage = s.use.usage
 	out.WorkingSet = s.use.workingSet()
