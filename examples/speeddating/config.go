@@ -26,6 +26,7 @@ type config struct {
 	backup         string
 	redis          string
 	memoryLimit    int64 // bytes; 0: the cgroup's limit, else 512 MiB
+	giveUpAfter    time.Duration
 	maxConnections int
 	maxPerUser     int
 	maxPerAddr     int
@@ -60,6 +61,7 @@ var knobs = []knob{
 	{"backup", "write a copy of the -db file here and exit; the server that uses it may go on", text(func(c *config) *string { return &c.backup }), ""},
 	{"redis", "redis://… joins several processes on one -db postgres://…; of a Redis Cluster any server, and others as ?addr=host:port; empty: one process", text(func(c *config) *string { return &c.redis }), ""},
 	{"memory-limit", "the budget of the process, like 256MiB; empty: the cgroup's limit, else 512MiB", size(func(c *config) *int64 { return &c.memoryLimit }), ""},
+	{"give-up-after", "end, with what holds the memory, after so long at critical that nothing lowers; 0: never", duration(func(c *config) *time.Duration { return &c.giveUpAfter }), "0s"},
 	{"max-connections", "sockets in all", number(func(c *config) *int { return &c.maxConnections }), "1200"},
 	{"max-per-user", "sockets of one user; one more closes the oldest", number(func(c *config) *int { return &c.maxPerUser }), "2"},
 	{"max-per-address", "sockets from one address (IPv6: one /64)", number(func(c *config) *int { return &c.maxPerAddr }), "1200"},

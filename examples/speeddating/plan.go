@@ -78,7 +78,7 @@ func (p plan) tune(log *slog.Logger) error {
 // another; calls in progress are on "people" and "queues", which freeze last.
 func (p plan) manager(log *slog.Logger) memmgr.Options {
 	return memmgr.Options{
-		Limit: p.limit, Budget: p.budget, Logger: log,
+		Limit: p.limit, Budget: p.budget, GiveUpAfter: p.cfg.giveUpAfter, Logger: log,
 		Accounts: []memmgr.AccountOptions{
 			{Name: "connections", Min: p.share(10), Max: p.share(40), FreezeAt: memmgr.High},
 			{Name: "people", Min: p.share(10), Max: p.share(40), FreezeAt: memmgr.Never},
