@@ -56,7 +56,7 @@ func idle(t *testing.T, s *server, join bool, claims, most int) {
 	var held []*websocket.Conn
 	var lost atomic.Int64
 	var refused atomic.Int64 // in a row
-	var last atomic.Value // why one was closed again
+	var last atomic.Value    // why one was closed again
 	last.Store("")
 	var why atomic.Value
 	why.Store("no more were asked for: of open files there are no more")
