@@ -14,6 +14,13 @@ import (
 // attacked is how long each size is attacked, in CI too.
 const attacked = 2 * time.Minute
 
+// TestHostile attacks the server at each size for two minutes. By hand, for ten
+// minutes each, half an hour in all:
+//
+//	PLIMSOLL_HOSTILE=10m go test ./examples/speeddating/hostile -run TestHostile -v -timeout 45m
+//
+// -run TestHostile/64MiB is one size. Server and attackers share the machine's
+// cores: what else runs there belongs to the attack.
 func TestHostile(t *testing.T) {
 	length := attacked
 	if testing.Short() {
