@@ -133,14 +133,16 @@ func idle(t *testing.T, s *server, join bool, claims, most int) {
 	require.GreaterOrEqual(t, n, claims)
 }
 
-// active serves what the original claims and twice as many, and if that is not
-// served well, it looks for what is, between the two. A trial is a minute or
-// two, most of it the people's arrival.
+// active serves two times what the original claims, then four times, and if that
+// is not served well, it looks for what is. A trial is a minute or two, most of
+// it the people's arrival. Memory is not what bounds them first: a thousand took
+// 50 MiB of 512, so what is found may be what the cores can do, which the people
+// share with the server.
 func active(t *testing.T, s *server, claims int) {
 	cores := 0.0
 	best, err := load.Search(t.Context(), load.Options{
-		URL: s.url, Users: claims, Duration: 40 * time.Second, SourceAddresses: 8, PID: s.cmd.Process.Pid,
-	}, 50*time.Millisecond, 2*claims, func(tr load.Trial) {
+		URL: s.url, Users: 2 * claims, Duration: 40 * time.Second, SourceAddresses: 8, PID: s.cmd.Process.Pid,
+	}, 50*time.Millisecond, 4*claims, func(tr load.Trial) {
 		if u := tr.Report.Server; u != nil {
 			cores = u.Cores
 		}
@@ -148,13 +150,14 @@ func active(t *testing.T, s *server, claims int) {
 			tr.Report.CallsCompleted, tr.Report.Notify.P99.Round(10*time.Microsecond), cores)
 	})
 	require.NoError(t, err)
-	require.NotNil(t, best, "not even what the original claims")
+	require.NotNil(t, best, "nobody was served well")
 	v := s.cgroup.Verdict()
 	limit := "more were not asked for"
-	if best.Users < 2*claims {
+	if best.Users < 4*claims {
 		limit = "more were not served well"
 	}
 	t.Logf("%d people active in %d MiB, where the original claims %d; %s\n  %v", best.Users, v.Limit>>20, claims, limit, v)
 	require.Zero(t, v.OOMKills)
 	require.LessOrEqual(t, v.PeakWorking, v.Limit*92/100)
+	require.GreaterOrEqual(t, best.Users, claims)
 }
