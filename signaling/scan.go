@@ -1,7 +1,9 @@
 package signaling
 
 import (
+	"bytes"
 	"encoding/json"
+	"math/bits"
 	"strconv"
 	"strings"
 	"unicode/utf8"
@@ -72,7 +74,11 @@ func (s *scanner) word(w string) bool {
 
 // str skips a string, at whose first quote it stands.
 func (s *scanner) str() bool {
-	for i := s.i + 1; i < len(s.b); i++ {
+	for i := s.i + 1; ; {
+		i += plain(s.b[i:])
+		if i == len(s.b) {
+			return false
+		}
 		switch c := s.b[i]; {
 		case c == '"':
 			s.i = i + 1
@@ -89,8 +95,31 @@ func (s *scanner) str() bool {
 				return false
 			}
 		}
+		i++
 	}
-	return false
+}
+
+// plain is how many bytes b begins with that stand for themselves in a JSON
+// string and are ASCII without DEL. It looks at eight at a time.
+func plain[T string | []byte](b T) (n int) {
+	const ones, tops = 0x0101010101010101, 0x8080808080808080
+	for ; len(b)-n >= 8; n += 8 {
+		c := b[n : n+8]
+		v := uint64(c[0]) | uint64(c[1])<<8 | uint64(c[2])<<16 | uint64(c[3])<<24 |
+			uint64(c[4])<<32 | uint64(c[5])<<40 | uint64(c[6])<<48 | uint64(c[7])<<56
+		quote, slash, del := v^ones*'"', v^ones*'\\', v^ones*0x7f
+		// The lowest top bit that is set is that of the first byte that is less
+		// than a space, or equal to one of the three, or not ASCII.
+		if odd := ((v-ones*' ')&^v | (quote-ones)&^quote | (slash-ones)&^slash | (del-ones)&^del | v) & tops; odd != 0 {
+			return n + bits.TrailingZeros64(odd)/8
+		}
+	}
+	for ; n < len(b); n++ {
+		if c := b[n]; c < ' ' || c >= 0x7f || c == '"' || c == '\\' {
+			break
+		}
+	}
+	return n
 }
 
 func (s *scanner) number() bool {
@@ -195,20 +224,27 @@ func fields(b []byte, depth int, field func(key, value []byte) bool) bool {
 
 // text returns what the string in v says, which a scanner has seen.
 func text(v []byte) (string, bool) {
-	if v[0] != '"' || !utf8.Valid(v) {
+	if v[0] != '"' {
 		return "", false
 	}
 	v = v[1 : len(v)-1]
+	n := plain(v)
+	if n == len(v) {
+		return string(v), true
+	}
+	if !utf8.Valid(v[n:]) {
+		return "", false
+	}
 	var b strings.Builder
 	b.Grow(len(v))
-	from := 0
-	for i := 0; i < len(v); i++ {
-		if v[i] != '\\' {
-			continue
+	for {
+		n := bytes.IndexByte(v, '\\')
+		if n < 0 {
+			b.Write(v)
+			return b.String(), true
 		}
-		b.Write(v[from:i])
-		i++
-		c := v[i]
+		b.Write(v[:n])
+		c := v[n+1]
 		switch c {
 		case 'n':
 			c = '\n'
@@ -222,10 +258,8 @@ func text(v []byte) (string, bool) {
 			c = '\f'
 		}
 		b.WriteByte(c)
-		from = i + 1
+		v = v[n+2:]
 	}
-	b.Write(v[from:])
-	return b.String(), true
 }
 
 // anyCase reports whether encoding/json takes key, which is ASCII, for one of
@@ -355,25 +389,23 @@ func appendSignal(b []byte, typ string, s *signal) ([]byte, error) {
 func appendString(b []byte, s string) []byte {
 	first := len(b)
 	b = append(b, '"')
-	from := 0
-	for i := range len(s) {
-		c := s[i]
-		if c >= ' ' && c <= '~' && c != '"' && c != '\\' {
-			continue
+	for rest := s; ; {
+		n := plain(rest)
+		b = append(b, rest[:n]...)
+		if n == len(rest) {
+			return append(b, '"')
 		}
-		b = append(b, s[from:i]...)
-		from = i + 1
-		switch c {
+		switch c := rest[n]; c {
 		case '"', '\\':
 			b = append(b, '\\', c)
 		case '\n':
-			b = append(b, `\n`...)
+			b = append(b, '\\', 'n')
 		case '\r':
-			b = append(b, `\r`...)
+			b = append(b, '\\', 'r')
 		default:
 			quoted, _ := json.Marshal(s)
 			return append(b[:first], quoted...)
 		}
+		rest = rest[n+1:]
 	}
-	return append(append(b, s[from:]...), '"')
 }

@@ -29,25 +29,32 @@ func (d *Description) check() error {
 		return errors.New("SDP must begin with v=0 and end with CRLF")
 	}
 	media, ufrag, pwd, print := 0, false, false, false
-	for line := range strings.SplitSeq(strings.TrimSuffix(d.SDP, "\r\n"), "\r\n") {
-		if len(line) < 2 || line[1] != '=' || line[0] < 'a' || line[0] > 'z' {
-			return fmt.Errorf("SDP line %.20q is not of the form x=…", line)
+	for i, first := 0, 0; i < len(d.SDP); i++ {
+		i += plain(d.SDP[i:])
+		if i == len(d.SDP) {
+			break
 		}
-		for i := range len(line) {
-			if c := line[i]; c < ' ' && c != '\t' || c == 0x7f {
-				return errors.New("SDP holds a control character")
+		c := d.SDP[i]
+		if c == '\r' && i+1 < len(d.SDP) && d.SDP[i+1] == '\n' {
+			line := d.SDP[first:i]
+			if len(line) < 2 || line[1] != '=' || line[0] < 'a' || line[0] > 'z' {
+				return fmt.Errorf("SDP line %.20q is not of the form x=…", line)
 			}
-		}
-		switch {
-		case line[0] == 'm':
-			media++
-		case line[0] != 'a':
-		case strings.HasPrefix(line, "a=ice-ufrag:"):
-			ufrag = true
-		case strings.HasPrefix(line, "a=ice-pwd:"):
-			pwd = true
-		case strings.HasPrefix(line, "a=fingerprint:"):
-			print = true
+			switch {
+			case line[0] == 'm':
+				media++
+			case line[0] != 'a':
+			case strings.HasPrefix(line, "a=ice-ufrag:"):
+				ufrag = true
+			case strings.HasPrefix(line, "a=ice-pwd:"):
+				pwd = true
+			case strings.HasPrefix(line, "a=fingerprint:"):
+				print = true
+			}
+			i++
+			first = i + 1
+		} else if c < ' ' && c != '\t' || c == 0x7f {
+			return errors.New("SDP holds a control character")
 		}
 	}
 	if media > maxMedia {

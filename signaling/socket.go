@@ -213,12 +213,17 @@ const readBufferSize = 4096
 
 var readers = sync.Pool{New: func() any { return bufio.NewReaderSize(nil, readBufferSize) }}
 
+// shells are readers whose buffers a socket's reader has.
+var shells = sync.Pool{New: func() any { return new(bufio.Reader) }}
+
 // borrow gives the socket's reader a buffer.
 func (s *socket) borrow() {
 	if s.br.Size() == 0 {
 		r := readers.Get().(*bufio.Reader)
 		r.Reset((*netConn)(s))
 		*s.br = *r
+		*r = bufio.Reader{}
+		shells.Put(r)
 	}
 }
 
@@ -236,7 +241,7 @@ func (s *socket) giveBack() error {
 			s.pre = append(make([]byte, 0, n), b...)
 		}
 	}
-	r := new(bufio.Reader)
+	r := shells.Get().(*bufio.Reader)
 	*r = *s.br
 	*s.br = bufio.Reader{}
 	r.Reset(nil)
