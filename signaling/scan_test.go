@@ -84,3 +84,21 @@ func TestScanIsSure(t *testing.T) {
 		require.True(t, ok, "%s", b)
 	}
 }
+
+// TestPlain puts every byte at every place of a short text.
+func TestPlain(t *testing.T) {
+	for size := range 20 {
+		for at := range size {
+			for c := range 256 {
+				b := bytes.Repeat([]byte{'x'}, size)
+				b[at] = byte(c)
+				want := size
+				if c < ' ' || c == '"' || c == '\\' || c >= 0x7f {
+					want = at
+				}
+				require.Equal(t, want, plain(b), "%q", b)
+				require.Equal(t, want, plain(string(b)), "%q", b)
+			}
+		}
+	}
+}
