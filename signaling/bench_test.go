@@ -4,7 +4,6 @@ import (
 	"bytes"
 	"context"
 	"encoding/json"
-	"fmt"
 	"strings"
 	"testing"
 )
@@ -71,10 +70,7 @@ func BenchmarkRelay(b *testing.B) {
 	r, _ := h.OpenRoom("r1", RoomOptions{Members: []string{"ann", "bob"}})
 	r.Join(ann)
 	r.Join(bob)
-	lines := ""
-	for i := range 25 {
-		lines += fmt.Sprintf(`a=rtpmap:%d opus/48000/2\r\n`, i)
-	}
+	lines := strings.Repeat(`a=rtpmap:111 opus/48000/2\r\n`, 25)
 	frame := bytes.ReplaceAll(mustJSON(map[string]any{"type": "rtc:offer", "data": describe("r1", "offer", "u", 0).Data}), []byte(`a=ice-ufrag`), []byte(lines+`a=ice-ufrag`))
 	b.SetBytes(int64(len(frame)))
 	b.ReportAllocs()
