@@ -452,3 +452,30 @@ func (c wrapped) Close() error {
 	c.closed.Add(1)
 	return c.TCPConn.Close()
 }
+
+// TestMessagesAtWorkAreCounted has more large messages come at once than there
+// is room for, to an application that does not get on with them.
+func TestMessagesAtWorkAreCounted(t *testing.T) {
+	const size, budget, users = 48 << 10, 2 << 20, 40
+	both(t, func(t *testing.T, portable bool) {
+		var atWork atomic.Int64
+		goOn := make(chan struct{})
+		s := serve(t, func(o *Options) {
+			o.Portable, o.TotalQueueBytes, o.QueueBytes = portable, budget, 128<<10
+			o.OnMessage = func(*Peer, Message) {
+				atWork.Add(1)
+				<-goOn
+			}
+		})
+		large := []byte(`{"type":"x","data":"` + strings.Repeat("x", size) + `"}`)
+		for i := range users {
+			s.dial(fmt.Sprint("u", i), "").ws.WriteMessage(websocket.TextMessage, large)
+		}
+		require.Eventually(t, func() bool { return int(atWork.Load()) == len(s.hub.all()) }, 10*time.Second, time.Millisecond)
+		require.LessOrEqual(t, 3*size*atWork.Load(), int64(budget))
+		require.Greater(t, 3*size*(atWork.Load()+2), int64(budget), "what fits is let in")
+		close(goOn)
+		s.dial("ann", "").send(`{"type":"y"}`)
+		require.Eventually(t, func() bool { return int(atWork.Load()) > users/4 }, 10*time.Second, time.Millisecond)
+	})
+}

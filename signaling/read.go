@@ -169,6 +169,14 @@ func (s *socket) message() error {
 	if s.isClosing() { // only its end interests us any more
 		return nil
 	}
+	// It is in memory three times while the application works on it: as it
+	// came, the copy of its data that the application gets, and that decoded.
+	if n := 3*int64(len(*buf)) - held; len(*buf) > smallMessage && n > 0 {
+		if !s.peer.hub.budget.reserve(n) {
+			return errMemory
+		}
+		held += n
+	}
 	if typ != websocket.TextMessage {
 		return errBinary
 	}
@@ -178,7 +186,11 @@ func (s *socket) message() error {
 	return s.handle(*buf)
 }
 
-var messages = sync.Pool{New: func() any { b := make([]byte, 0, 2048); return &b }}
+// smallMessage is what a message may have without being counted: as many as
+// there are sockets may come at once.
+const smallMessage = 2048
+
+var messages = sync.Pool{New: func() any { b := make([]byte, 0, smallMessage); return &b }}
 
 // readAll reads r into buf. It counts what buf grows to in the hub's budget.
 func (s *socket) readAll(r io.Reader, buf []byte) (_ []byte, held int64, err error) {
