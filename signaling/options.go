@@ -39,9 +39,10 @@ type Options struct {
 	QueueBytes int
 
 	// TotalQueueBytes bounds the bytes that wait for, are kept for, or are
-	// being read from all peers together, and what a full kernel buffer left of
-	// a write: a socket for which there is no room then is cut and may resume.
-	// Required, > 0.
+	// being read from all peers together, three times the length of a message
+	// of more than 2 KiB that the application works on, and what a full kernel
+	// buffer left of a write: a socket for which there is no room then is cut
+	// and may resume. Required, > 0.
 	TotalQueueBytes int64
 
 	// FlushEvery is how long a message may wait for others that go to the same

@@ -297,8 +297,10 @@ func TestCrowdOnThreeServers(t *testing.T) {
 		t.Logf("%s: works after %v", what, took.Round(time.Millisecond))
 	}
 	f.judge(report)
-	for what, took := range back { // 2 s on a machine that does nothing else
-		require.Less(t, took, 4*time.Second, what)
+	// Two seconds on a machine that does nothing else; here two cores play the
+	// people as well, a third of whom come back at the same time.
+	for what, took := range back {
+		require.Less(t, took, 4*time.Second+time.Duration(users)*time.Millisecond/2, what)
 	}
 	if users > 200 {
 		f.empty(base) // it takes two minutes until the last is forgotten
