@@ -29,7 +29,7 @@ type Plan struct {
 // platform, with its own division of the same limits, held 8396, 17134 and at
 // least 19500 idle people in them (TestCapacity in its package hostile), at 6 to
 // 7 KiB each where it had reserved 16. 2,000 active people took 78 MiB of the
-// first, 2,500 took 98 of the second; two cores serve no more.
+// first, 2,500 took 98 of the second; more were not tried.
 const (
 	Plan512MB = 512 << 20
 	Plan1GB   = 1 << 30
