@@ -245,6 +245,8 @@ func TestOptionsNamesEveryFault(t *testing.T) {
 		"Origins = good.example", "Origins = https://*"} {
 		require.ErrorContains(t, err, "Options."+f)
 	}
+	_, err = New(Options{MaxPeers: 1, TotalQueueBytes: 191 << 10, OnMessage: func(*Peer, Message) {}})
+	require.ErrorContains(t, err, "Options.TotalQueueBytes = 195584, want >= 196608")
 }
 
 func TestControlFramesBetweenFragments(t *testing.T) {

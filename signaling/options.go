@@ -42,7 +42,8 @@ type Options struct {
 	// being read from all peers together, three times the length of a message
 	// of more than 2 KiB that the application works on, and what a full kernel
 	// buffer left of a write: a socket for which there is no room then is cut
-	// and may resume. Required, > 0.
+	// and may resume. Required; at least three times MaxMessageBytes, or the
+	// largest message could never be worked on.
 	TotalQueueBytes int64
 
 	// FlushEvery is how long a message may wait for others that go to the same
@@ -186,6 +187,9 @@ func (o Options) filled() (Options, error) {
 		fault("MaxRooms", o.MaxRooms, ">= 0")
 	}
 	count("MaxMessageBytes", &o.MaxMessageBytes, 64<<10)
+	if least := 3 * int64(o.MaxMessageBytes); o.TotalQueueBytes > 0 && o.TotalQueueBytes < least {
+		fault("TotalQueueBytes", o.TotalQueueBytes, fmt.Sprintf(">= %d, three times MaxMessageBytes", least))
+	}
 	count("MaxDepth", &o.MaxDepth, 32)
 	count("QueueMessages", &o.QueueMessages, 256)
 	count("QueueBytes", &o.QueueBytes, 64<<10)

@@ -170,7 +170,7 @@ func TestSharedFrameCountsOnce(t *testing.T) {
 }
 
 func TestBudgetEndsTheHeaviest(t *testing.T) {
-	h, heavy := idle(t, func(o *Options) { o.TotalQueueBytes = 60 << 10 })
+	h, heavy := idle(t, func(o *Options) { o.TotalQueueBytes, o.MaxMessageBytes = 60<<10, 16<<10 })
 	light, err := h.add("bob")
 	require.NoError(t, err)
 	light.state = peerAway
