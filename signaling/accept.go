@@ -117,7 +117,7 @@ func (h *Hub) Accept(w http.ResponseWriter, r *http.Request, o AcceptOptions) (*
 		return nil, fmt.Errorf("%w: %w", ErrHandshake, err)
 	}
 	s.onEnd = o.OnSocketEnd
-	var turn uint32
+	var turn uint16
 	if !fresh {
 		var ok bool
 		if turn, ok = p.resume(token, o.Received); !ok { // it ended meanwhile, or lacks messages
@@ -148,7 +148,7 @@ func (h *Hub) Accept(w http.ResponseWriter, r *http.Request, o AcceptOptions) (*
 // is closed, and what the client lacks waits again. It reports false if the
 // session is over or lacks messages that the client lacks; then it is over. Of
 // several at the same time the last one has its turn.
-func (p *Peer) resume(token uint32, received uint64) (turn uint32, ok bool) {
+func (p *Peer) resume(token uint32, received uint64) (turn uint16, ok bool) {
 	p.mu.Lock()
 	for s := p.sock; s != nil; s = p.sock {
 		p.mu.Unlock()
@@ -166,14 +166,16 @@ func (p *Peer) resume(token uint32, received uint64) (turn uint32, ok bool) {
 	}
 	p.until = p.hub.now() + p.hub.opt.ResumeFor // for the handshake
 	p.hub.wheel.set(p, p.until)
-	p.turn++
+	if p.turn++; p.turn == 0 { // which stands for a new session
+		p.turn++
+	}
 	turn = p.turn
 	p.mu.Unlock()
 	return turn, true
 }
 
 // attach makes s the socket of p and says hello.
-func (h *Hub) attach(p *Peer, s *socket, turn uint32, o AcceptOptions) error {
+func (h *Hub) attach(p *Peer, s *socket, turn uint16, o AcceptOptions) error {
 	fresh := turn == 0
 	var more map[string]any
 	if o.Hello != nil {

@@ -30,9 +30,10 @@ type Frame struct {
 	class     Class
 	droppable bool
 	private   bool
+	head      uint8 // bytes of WebSocket header in wire
 	key       string
-	head      uint8  // bytes of WebSocket header in wire
-	wire      []byte // header and JSON as they go out uncompressed
+	wire      []byte  // header and JSON as they go out uncompressed
+	bundle    *bundle // in place of wire, if this frame stands for several
 	deflated  atomic.Pointer[[]byte]
 	refs      atomic.Int64
 	hub       atomic.Pointer[Hub] // whose budget the bytes are counted in
@@ -82,17 +83,31 @@ func (f *Frame) Droppable() *Frame {
 }
 
 // Len returns the bytes that f counts for in a queue.
-func (f *Frame) Len() int { return len(f.wire) }
+func (f *Frame) Len() int {
+	if f.bundle != nil {
+		return f.bundle.bytes
+	}
+	return len(f.wire)
+}
 
 // size is Len as queues count it: [New] keeps their bounds below 2 GiB.
-func (f *Frame) size() int32 { return int32(len(f.wire)) }
+func (f *Frame) size() int32 { return int32(f.Len()) }
 
 // JSON returns the encoded message. It must not be changed.
 func (f *Frame) JSON() []byte { return f.wire[f.head:] }
 
 // hold counts one more queue that f is in; with the first, its bytes are taken
-// from the hub's budget. A frame that another hub accounts for is copied.
+// from the hub's budget. A frame that another hub accounts for is copied; a
+// bundle that nobody holds any more is over.
 func (f *Frame) hold(h *Hub) (*Frame, bool) {
+	if f.bundle != nil {
+		for n := f.refs.Load(); n > 0; n = f.refs.Load() {
+			if f.refs.CompareAndSwap(n, n+1) {
+				return f, true
+			}
+		}
+		return f, false
+	}
 	if !f.hub.CompareAndSwap(nil, h) && f.hub.Load() != h {
 		f = &Frame{class: f.class, droppable: f.droppable, key: f.key, head: f.head, wire: f.wire}
 		f.hub.Store(h)
@@ -119,6 +134,9 @@ func (f *Frame) hold(h *Hub) (*Frame, bool) {
 func (f *Frame) drop(h *Hub) int64 {
 	if f.refs.Add(-1) != 0 {
 		return 0
+	}
+	if f.bundle != nil {
+		return f.bundle.drop(h)
 	}
 	h.budget.release(int64(len(f.wire)))
 	return int64(len(f.wire))

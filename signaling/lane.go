@@ -18,6 +18,11 @@ type lane struct {
 	mu     sync.Mutex
 	frames []*Frame // the latest of them; appended to, never changed in place
 	bytes  int
+
+	// The latest of them as bundles, made once for all who ask for the same: the
+	// broadcasts after the first from until the first to.
+	packed   []*Frame
+	from, to uint64
 }
 
 // put appends f, for which the caller has taken a hold. It reports false, and
@@ -34,12 +39,35 @@ func (l *lane) put(f *Frame, messages, bytes int) bool {
 	return true
 }
 
-// after returns the broadcasts after the nth, and how many there were by then.
-func (l *lane) after(n uint64) ([]*Frame, uint64) {
+// after returns the broadcasts after the nth, in bundles of up to most bytes,
+// and how many there were by then.
+func (l *lane) after(h *Hub, n uint64, most int) ([]*Frame, uint64) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	next := l.next.Load()
-	return l.frames[len(l.frames)-int(next-n):], next
+	frames := l.frames[len(l.frames)-int(next-n):]
+	if len(frames) == 1 {
+		return frames, next
+	}
+	if l.packed == nil || l.from != n || l.to != next {
+		for _, f := range l.unpackLocked() {
+			f.drop(h) // frees nothing: the lane holds the parts
+		}
+		l.packed, l.from, l.to = pack(frames, most), n, next
+	}
+	return l.packed, next
+}
+
+// unpackLocked forgets what was packed and returns the bundles, which the lane
+// holds.
+func (l *lane) unpackLocked() (bundles []*Frame) {
+	for _, f := range l.packed {
+		if f.bundle != nil {
+			bundles = append(bundles, f)
+		}
+	}
+	l.packed = nil
+	return bundles
 }
 
 // trim lets the first n broadcasts go: every session has taken them.
@@ -53,6 +81,7 @@ func (l *lane) trim(h *Hub, n uint64) {
 		for _, f := range old {
 			l.bytes -= f.Len()
 		}
+		old = append(l.unpackLocked(), old...)
 	}
 	l.mu.Unlock()
 	for _, f := range old {
@@ -105,13 +134,36 @@ func (p *Peer) hearLocked() error {
 	if p.heard == l.next.Load() || p.state == peerClosed {
 		return nil
 	}
+	o := &p.hub.opt
 	var frames []*Frame
-	frames, p.heard = l.after(p.heard)
+	frames, p.heard = l.after(p.hub, p.heard, min(batchBytes, o.ResumeBytes/4)) // what is kept is forgotten by the bundle
 	if len(frames) > 1 {
 		p.out.grow(len(frames))
 	}
 	for _, f := range frames {
-		if err := p.enqueueLocked(f); err != nil {
+		if f.bundle == nil {
+			if err := p.enqueueLocked(f); err != nil {
+				return err
+			}
+		} else if err := p.enqueueBundleLocked(f); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// enqueueBundleLocked queues a bundle, or its parts if there is no room for all
+// of them.
+func (p *Peer) enqueueBundleLocked(f *Frame) error {
+	h, parts := p.hub, f.bundle.parts
+	if p.out.pending()+len(parts) <= h.opt.QueueMessages && int(p.out.queued)+f.Len() <= h.opt.QueueBytes {
+		if _, ok := f.hold(h); ok {
+			p.acceptLocked(f)
+			return nil
+		}
+	}
+	for _, part := range parts {
+		if err := p.enqueueLocked(part); err != nil {
 			return err
 		}
 	}

@@ -58,6 +58,69 @@ func TestBroadcastKeepsOrder(t *testing.T) {
 	})
 }
 
+// TestBundle: what was broadcast within a tick is one frame in a queue if it
+// fits as a whole, and its messages if it does not or if a client comes back
+// with some of them.
+func TestBundle(t *testing.T) {
+	broadcast := func(h *Hub, change func(*Frame)) {
+		for i := range 8 {
+			f, err := NewFrame(Data, strconv.Itoa(i), nil)
+			require.NoError(t, err)
+			change(f)
+			h.Broadcast(f)
+		}
+	}
+	keep := func(*Frame) {}
+	hear := func(p *Peer) {
+		p.mu.Lock()
+		defer p.mu.Unlock()
+		require.NoError(t, p.hearLocked())
+	}
+	h, p := idle(t, func(o *Options) { o.FlushEvery = time.Minute })
+	q, err := h.add("bob")
+	require.NoError(t, err)
+	broadcast(h, keep)
+	hear(p)
+	hear(q)
+	require.Len(t, p.out.frames, 1)
+	require.Same(t, p.out.frames[0], q.out.frames[0], "it is made once")
+	require.Equal(t, 8, p.out.pending())
+	require.NoError(t, p.Send(SDP, "sdp", nil))
+	require.Equal(t, "sdp", waiting(p)[:3], "it overtakes the bundle")
+	p.out.take(2)
+	p.out.written()
+	require.EqualValues(t, 9, p.out.next())
+	p.out.acked(h, 4)
+	require.EqualValues(t, 1, p.out.base, "a bundle is kept while one of its messages is not acknowledged")
+	require.True(t, p.out.rewind(h, 4))
+	require.Equal(t, "3 4 5 6 7", waiting(p))
+	require.EqualValues(t, 4, p.out.base)
+	require.False(t, p.out.rewind(h, 10))
+	q.out.clear(h)
+	require.EqualValues(t, 8, q.out.base)
+	p.Close(1000, "")
+	q.Close(1000, "")
+
+	_, p = idle(t, func(o *Options) { o.FlushEvery, o.QueueMessages = time.Minute, 16 })
+	for i := range 10 {
+		require.NoError(t, p.Send(Data, "own"+strconv.Itoa(i), nil))
+	}
+	broadcast(p.hub, func(f *Frame) { f.Droppable() })
+	hear(p)
+	require.Equal(t, "own0 own1 own2 own3 own4 own5 own6 own7 own8 own9 2 3 4 5 6 7", waiting(p), "what is droppable is by itself")
+	p.out.clear(p.hub)
+	for i := range 10 {
+		require.NoError(t, p.Send(Data, "own"+strconv.Itoa(i), nil))
+	}
+	broadcast(p.hub, keep)
+	p.mu.Lock()
+	err = p.hearLocked()
+	p.mu.Unlock()
+	require.ErrorIs(t, err, ErrSlow)
+	require.Len(t, p.out.frames, 16, "what fits was queued, message by message")
+	p.hub.Shutdown(context.Background())
+}
+
 // TestLaneIsBounded broadcasts faster than anything is flushed, from several
 // goroutines, while peers come and go: the budget comes out even.
 func TestLaneIsBounded(t *testing.T) {

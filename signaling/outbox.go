@@ -4,29 +4,34 @@ import "sync"
 
 // outbox holds a peer's messages in the order of their numbers: first those
 // that were sent and are kept for a resume, then those that are being written,
-// then those that wait. It is guarded by the peer's mutex.
+// then those that wait. A bundle is one frame and as many messages as it has
+// parts. It is guarded by the peer's mutex.
 type outbox struct {
-	frames []*Frame
-	base   uint64 // how many messages came before frames[0]
-	sent   int32  // frames[:sent] were written to a socket
-	flying int32  // frames[sent:sent+flying] are being written
-	fixed  int32  // frames[:fixed] were given to some socket once: their numbers are fixed
-	kept   int32  // bytes of frames[:sent]
-	queued int32  // bytes of the others
-	own    int32  // bytes of frames[:sent] that no other peer shares
+	frames  []*Frame
+	base    uint64 // how many messages came before frames[0]
+	sent    int32  // frames[:sent] were written to a socket
+	flying  int32  // frames[sent:sent+flying] are being written
+	fixed   int32  // frames[:fixed] were given to some socket once: their numbers are fixed
+	kept    int32  // bytes of frames[:sent]
+	queued  int32  // bytes of the others
+	own     int32  // bytes of frames[:sent] that no other peer shares
+	bundled bool   // there may be bundles in frames
 }
 
 // next is the number of messages that were given to a socket so far.
-func (o *outbox) next() uint64 { return o.base + uint64(o.sent+o.flying) }
+func (o *outbox) next() uint64 { return o.base + uint64(o.count(o.frames[:o.sent+o.flying])) }
 
-// waiting is the number of messages not yet given to a socket.
+// waiting is the number of frames not yet given to a socket.
 func (o *outbox) waiting() int { return len(o.frames) - int(o.sent+o.flying) }
+
+// pending is the number of messages not yet written.
+func (o *outbox) pending() int { return o.count(o.frames[o.sent:]) }
 
 // array is room for what a peer that keeps up has in its outbox: what is kept
 // until a ping is due, and some that wait. Thousands of peers need one in the
 // same moment and then no more, and what each of them threw away would be as
 // much again: they go from one to the next.
-type array [ackMessages + 16]*Frame
+type array [ackFrames + 16]*Frame
 
 var arrays = sync.Pool{New: func() any { return new(array) }}
 
@@ -63,6 +68,7 @@ func (o *outbox) insert(f *Frame) {
 	}
 	o.frames[i] = f
 	o.queued += f.size()
+	o.bundled = o.bundled || f.bundle != nil
 }
 
 // replace puts f in the place of a waiting frame with the same key.
@@ -143,26 +149,44 @@ func (o *outbox) forget(h *Hub, n int) {
 
 // cut drops the first n frames.
 func (o *outbox) cut(h *Hub, n int) {
+	o.base += uint64(o.count(o.frames[:n]))
 	for _, f := range o.frames[:n] {
 		f.drop(h)
 	}
 	copy(o.frames, o.frames[n:])
 	o.shrink(len(o.frames) - n)
-	o.base += uint64(n)
 	o.fixed = max(o.fixed-int32(n), 0)
 }
 
 // acked says that the client has the first n messages of its session.
 func (o *outbox) acked(h *Hub, n uint64) {
 	if n > o.base {
-		o.forget(h, int(min(n-o.base, uint64(o.sent))))
+		i, _ := o.find(n)
+		o.forget(h, min(i, int(o.sent)))
 	}
+}
+
+// find returns the frame that the message after the first n is in, and how many
+// messages of that frame are before it.
+func (o *outbox) find(n uint64) (i, within int) {
+	if !o.bundled {
+		return int(min(n-o.base, uint64(len(o.frames)))), 0
+	}
+	for at := o.base; i < len(o.frames); i++ {
+		next := at + uint64(o.count(o.frames[i:i+1]))
+		if n < next {
+			return i, int(n - at)
+		}
+		at = next
+	}
+	return i, 0
 }
 
 // trim keeps what was sent within its bounds.
 func (o *outbox) trim(h *Hub, messages, bytes int) {
-	n, kept := 0, int(o.kept)
-	for n < int(o.sent) && (int(o.sent)-n > messages || kept > bytes) {
+	n, count, kept := 0, o.count(o.frames[:o.sent]), int(o.kept)
+	for n < int(o.sent) && (count > messages || kept > bytes) {
+		count -= o.count(o.frames[n : n+1])
 		kept -= o.frames[n].Len()
 		n++
 	}
@@ -173,12 +197,16 @@ func (o *outbox) trim(h *Hub, messages, bytes int) {
 // reports false if some of it is no longer here, or n was never reached.
 func (o *outbox) rewind(h *Hub, n uint64) bool {
 	o.written()
-	if n < o.base || n > o.base+uint64(o.fixed) {
+	if n < o.base || n > o.base+uint64(o.count(o.frames[:o.fixed])) {
 		return false
 	}
 	o.queued += o.kept
 	o.sent, o.kept, o.own = 0, 0, 0
-	have := int(n - o.base)
+	have, within := o.find(n)
+	if within > 0 {
+		o.unpack(h, have)
+		have += within
+	}
 	for _, f := range o.frames[:have] {
 		o.queued -= f.size()
 	}
@@ -191,8 +219,9 @@ func (o *outbox) clear(h *Hub) (freed int64) {
 	for _, f := range o.frames {
 		freed += f.drop(h)
 	}
+	base := o.base + uint64(o.count(o.frames))
 	recycle(o.frames)
-	*o = outbox{base: o.base + uint64(len(o.frames))}
+	*o = outbox{base: base}
 	return freed
 }
 
@@ -200,6 +229,7 @@ func (o *outbox) clear(h *Hub) (freed int64) {
 func (o *outbox) shrink(n int) {
 	clear(o.frames[n:])
 	o.frames = o.frames[:n]
+	o.bundled = o.bundled && n > 0
 	if n == 0 && cap(o.frames) > len(array{}) {
 		o.frames = nil
 	}

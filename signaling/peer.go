@@ -24,8 +24,9 @@ type Peer struct {
 	heard  uint64 // broadcasts taken from the lane
 	state  peerState
 	dirty  bool   // in the flusher's list
-	turn   uint32 // counts resumes
+	turn   uint16 // counts resumes
 	tokens tokenRange
+	at     int32 // in the hub's list; guarded by its mutex, here for the sake of size
 	rate   bucket
 	got    uint64        // messages of the client
 	until  time.Duration // away: when the grace ends
@@ -34,7 +35,6 @@ type Peer struct {
 
 	slot, ix int32 // in the wheel; guarded by its mutex
 	older    *Peer // session of the same user; guarded by the hub's mutex
-	at       int32 // in the hub's list; likewise
 }
 
 type peerState uint8
@@ -169,7 +169,7 @@ func (p *Peer) enqueueLocked(f *Frame) error {
 			return nil
 		}
 	}
-	for p.out.waiting()+int(p.out.flying) >= h.opt.QueueMessages || int(p.out.queued)+size > h.opt.QueueBytes {
+	for p.out.pending() >= h.opt.QueueMessages || int(p.out.queued)+size > h.opt.QueueBytes {
 		old := p.out.sacrifice()
 		if old == nil {
 			f.drop(h)
@@ -182,10 +182,16 @@ func (p *Peer) enqueueLocked(f *Frame) error {
 		old.drop(h)
 		h.stats.droppedFull.Add(1)
 	}
+	p.acceptLocked(f)
+	return nil
+}
+
+// acceptLocked puts f, which the caller holds and has room for, in the queue.
+func (p *Peer) acceptLocked(f *Frame) {
+	h := p.hub
 	p.out.insert(f)
 	p.out.trim(h, h.opt.QueueMessages, max(h.opt.QueueBytes, h.opt.ResumeBytes)-int(p.out.queued))
 	p.touchLocked()
-	return nil
 }
 
 // touchLocked has what is queued written within the flush tick.

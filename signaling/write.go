@@ -151,7 +151,7 @@ func (s *socket) wroteLocked() {
 	if s.dead {
 		return
 	}
-	h.stats.messagesOut.Add(int64(p.out.flying))
+	h.stats.messagesOut.Add(int64(p.out.count(p.out.frames[p.out.sent : p.out.sent+p.out.flying])))
 	p.out.written()
 	if h.opt.ResumeFor < 0 {
 		p.out.trim(h, 0, 0)
@@ -167,17 +167,19 @@ func (s *socket) wroteLocked() {
 }
 
 // When this much is kept for a resume, a ping goes out with the next message,
-// or after ackAfter: its pong says that everything before it has arrived.
+// or after ackAfter: its pong says that everything before it has arrived. A
+// bundle counts as one of ackFrames: its bytes are shared, and what a peer has
+// of it is a pointer, which is less than the pong costs.
 const (
-	ackBytes    = 512
-	ackMessages = 32
-	ackAfter    = 2 * time.Second
+	ackBytes  = 512
+	ackFrames = 32
+	ackAfter  = 2 * time.Second
 )
 
 // wantAckLocked sees to it that what is kept does not stay for long.
 func (s *socket) wantAckLocked() {
 	if s.ackAt == 0 && !s.pinged && !s.closing && s.peer.hub.opt.ResumeFor >= 0 &&
-		(s.peer.out.own >= ackBytes || s.peer.out.sent >= ackMessages) {
+		(s.peer.out.own >= ackBytes || s.peer.out.sent >= ackFrames) {
 		s.askLocked()
 	}
 }
@@ -199,7 +201,7 @@ func (s *socket) batchLocked(w *writer) []byte {
 		p.out.clear(h)
 	}
 	messages := s.messagesLocked(w)
-	if len(messages) > 0 && !s.pinged && p.out.sent+p.out.flying >= ackMessages {
+	if len(messages) > 0 && !s.pinged && p.out.sent+p.out.flying >= ackFrames {
 		s.wantPing = true
 	}
 	last := s.closing && p.out.waiting() == 0
@@ -247,12 +249,12 @@ func (s *socket) messagesLocked(w *writer) []byte {
 	p.out.take(n)
 	p.hub.stats.plainOut.Add(int64(size))
 	wait = wait[:n]
-	if n == 1 {
+	if n == 1 && wait[0].bundle == nil {
 		return s.wireOf(wait[0])
 	}
 	if s.deflate != w.deflate || !slices.Equal(wait, w.of) {
 		w.deflate, w.of = s.deflate, append(w.of[:0], wait...)
-		w.joined = s.join(w.joined[:0], wait)
+		w.joined = s.join(w.joined[:0], flat(wait))
 	}
 	return w.joined
 }

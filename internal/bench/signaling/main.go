@@ -11,7 +11,8 @@
 // of the runs of each the medians are printed, then what is asked of the hub
 // beside what it reached. Plimsoll is the whole product: a hub with rooms,
 // sessions that resume, limits and figures. raw is the floor: ready bytes,
-// written once for each socket by Go's net package.
+// written once for each socket by Go's net package; raw-joined, if asked for
+// with -only, writes what is broadcast at once in one piece.
 //
 // Socket.IO takes part if node and npm are there; what it needs is in
 // socketio/, pinned, and installed at the first run.
@@ -143,10 +144,10 @@ type figures map[string]float64
 func measure(name string, n int, ping time.Duration) (figures, error) {
 	f := figures{}
 	err := f.plain(name, n)
-	if err == nil && name != "raw" { // to which all bytes are the same
+	if err == nil && !strings.HasPrefix(name, "raw") { // to which all bytes are the same
 		err = f.deflated(name, n)
 	}
-	if err == nil && name != "raw" && name != "gws" { // which ping only if told to
+	if err == nil && !strings.HasPrefix(name, "raw") && name != "gws" { // which ping only if told to
 		err = f.pings(name, n, ping)
 	}
 	return f, err

@@ -97,7 +97,7 @@ func report(names []string, all map[string][]figures, n, runs int) {
 	say("bursts, deliveries/s", is("plimsoll", "burst rate"), 600000, true)
 	best, cheapest := 0.0, 0.0
 	for _, name := range names {
-		if x, ok := median(name, "burst rate"); ok && name != "raw" && name != "plimsoll" && name != "plimsoll-portable" {
+		if x, ok := median(name, "burst rate"); ok && !noPeer[name] {
 			best = max(best, x)
 			if c := is(name, "burst"); cheapest == 0 || c < cheapest {
 				cheapest = c
@@ -115,7 +115,7 @@ func report(names []string, all map[string][]figures, n, runs int) {
 		peer, least := "", 0.0
 		for _, name := range names {
 			x, ok := median(name, c.name)
-			if ok && name != "raw" && name != "plimsoll" && name != "plimsoll-portable" && (peer == "" || x < least) {
+			if ok && !noPeer[name] && (peer == "" || x < least) {
 				peer, least = name, x
 			}
 		}
@@ -133,3 +133,6 @@ func report(names []string, all map[string][]figures, n, runs int) {
 
 // column is one of a table: the figure's name, what stands above it, its form.
 type column struct{ name, head, format string }
+
+// noPeer are the servers that plimsoll is not compared with as with a peer.
+var noPeer = map[string]bool{"raw": true, "raw-joined": true, "plimsoll": true, "plimsoll-portable": true}

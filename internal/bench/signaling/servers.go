@@ -124,8 +124,8 @@ func build(name string) (*server, error) {
 	switch name {
 	case "plimsoll", "plimsoll-portable":
 		return plimsoll(name != "plimsoll")
-	case "raw":
-		return rawWrites(), nil
+	case "raw", "raw-joined":
+		return rawWrites(name == "raw-joined"), nil
 	case "gws":
 		return gwsServer(), nil
 	case "chat":
@@ -185,8 +185,9 @@ func plimsoll(portable bool) (*server, error) {
 }
 
 // rawWrites is the floor: an upgrade, then one read of whatever comes and one
-// write of ready bytes for each message and socket.
-func rawWrites() *server {
+// write of ready bytes for each message and socket, or joined for each
+// broadcast and socket.
+func rawWrites(join bool) *server {
 	var mu sync.Mutex
 	var conns []net.Conn
 	var byIndex table[net.Conn]
@@ -209,6 +210,9 @@ func rawWrites() *server {
 		broadcast: func(msgs []string) {
 			mu.Lock()
 			defer mu.Unlock()
+			if join {
+				msgs = []string{"[" + strings.Join(msgs, ",") + "]"}
+			}
 			for _, m := range msgs {
 				b := append([]byte{0x81, 126, byte(len(m) >> 8), byte(len(m))}, m...)
 				for _, c := range conns {
