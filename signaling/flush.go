@@ -11,13 +11,15 @@ type flusher struct {
 	hub   *Hub
 	every time.Duration
 	wake  chan struct{} // one slot
-	walk  []*Peer       // of a flush for everybody; owned by run
 
 	mu    sync.Mutex
 	all   bool // something was broadcast
 	dirty []*Peer
-	spare []*Peer
 }
+
+// lists are for as many peers as one flush visits. They are in a pool because
+// that lets them go when nothing is flushed for a while.
+var lists = sync.Pool{New: func() any { return new([]*Peer) }}
 
 // add has p flushed within the tick.
 func (f *flusher) add(p *Peer) {
@@ -64,40 +66,37 @@ func (f *flusher) run(stop <-chan struct{}) {
 }
 
 func (f *flusher) flush() {
+	next := lists.Get().(*[]*Peer)
 	f.mu.Lock()
 	all, list := f.all, f.dirty
-	f.all, f.dirty = false, f.spare[:0]
+	f.all, f.dirty = false, *next
 	f.mu.Unlock()
 	if all {
 		f.flushAll()
 	}
-	for i, p := range list {
+	for _, p := range list {
 		p.flush()
-		list[i] = nil
 	}
-	f.mu.Lock()
-	f.spare = nil
-	if cap(list) <= 1<<16 {
-		f.spare = list[:0]
-	}
-	f.mu.Unlock()
+	clear(list)
+	*next = list[:0]
+	lists.Put(next)
 }
 
 // flushAll gives every peer what was broadcast, and writes.
 func (f *flusher) flushAll() {
 	h := f.hub
 	n := h.lane.next.Load()
+	walk := lists.Get().(*[]*Peer)
 	h.mu.Lock()
-	f.walk = append(f.walk[:0], h.list...)
+	*walk = append(*walk, h.list...)
 	h.mu.Unlock()
-	for _, p := range f.walk {
+	for _, p := range *walk {
 		p.flush()
 	}
 	h.lane.trim(h, n)
-	clear(f.walk)
-	if cap(f.walk) > 1<<16 {
-		f.walk = nil
-	}
+	clear(*walk)
+	*walk = (*walk)[:0]
+	lists.Put(walk)
 }
 
 // flush has what waits for p written, unless somebody is at it.

@@ -5,6 +5,7 @@ import (
 	"crypto/rand"
 	"fmt"
 	"log/slog"
+	"maps"
 	mrand "math/rand/v2"
 	"slices"
 	"sync"
@@ -37,6 +38,7 @@ type Hub struct {
 	shut    bool
 	peers   map[string]*Peer
 	list    []*Peer              // the same, so that neighbours in memory are visited together
+	most    int                  // peers since these were made anew
 	users   map[string]*Peer     // the latest session of a user; Peer.older leads to the others
 	topics  map[string]*interest // with a Bus: of the users
 	rooms   map[string]*Room
@@ -194,6 +196,7 @@ func (h *Hub) addReserved(user string) (*Peer, error) {
 	h.peers[p.id] = p
 	p.at = int32(len(h.list))
 	h.list = append(h.list, p)
+	h.most = max(h.most, len(h.list))
 	p.heard = h.lane.next.Load()
 	p.older = h.users[user]
 	h.users[user] = p
@@ -228,7 +231,20 @@ func (h *Hub) remove(p *Peer, info CloseInfo) {
 		delete(h.topics, p.user)
 	}
 	h.closed[info.Code]++
+	h.shrinkLocked()
 	h.settleLocked()
+}
+
+// shrinkLocked makes the tables of the peers anew when most have left: a map
+// keeps all the room that it has ever needed.
+func (h *Hub) shrinkLocked() {
+	if h.most < 1024 || len(h.list) > h.most/4 {
+		return
+	}
+	h.most = len(h.list)
+	h.list = slices.Clone(h.list)
+	h.peers = maps.Collect(maps.All(h.peers))
+	h.users = maps.Collect(maps.All(h.users))
 }
 
 func (h *Hub) socketGone(s *socket) {

@@ -50,7 +50,7 @@ func (w *wheel) removeLocked(p *Peer) {
 	list[p.ix] = list[last]
 	list[p.ix].ix = p.ix
 	list[last] = nil
-	if w.slots[p.slot] = list[:last]; last == 0 && cap(list) > 64 {
+	if w.slots[p.slot] = list[:last]; last == 0 && cap(list) > 8 {
 		w.slots[p.slot] = nil
 	}
 	p.slot = -1
