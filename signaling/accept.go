@@ -352,14 +352,30 @@ func (h *Hub) newUpgrader() websocket.Upgrader {
 // noWriteBuffers keeps gorilla from holding a write buffer; it never writes.
 var noWriteBuffers sync.Pool
 
-// upgrade makes a socket of the request.
+// upgrade makes a socket of the request, which Check has let pass. It takes the
+// connection over before gorilla asks for it: there the stack of a goroutine of
+// net/http would just not suffice, and growing it takes a tenth of a handshake.
 func (h *Hub) upgrade(w http.ResponseWriter, r *http.Request) (*socket, error) {
-	s := &socket{peer: h.nobody}
-	ws, err := h.upgrader.Upgrade(&hijacker{ResponseWriter: w, socket: s}, r, nil)
+	conn, rw, err := http.NewResponseController(w).Hijack()
 	if err != nil {
+		http.Error(w, "not a WebSocket handshake", http.StatusInternalServerError)
 		return nil, err
 	}
-	*s.br = bufio.Reader{}
+	if n := rw.Reader.Buffered(); n > 0 {
+		conn.Close()
+		return nil, fmt.Errorf("client sent %d bytes before the handshake was complete", n)
+	}
+	s := &socket{peer: h.nobody, conn: conn, br: new(bufio.Reader)}
+	s.borrow()
+	answer := answers.Get().(*bufio.Writer)
+	ws, err := h.upgrader.Upgrade(&hijacked{w, s, answer}, r, nil)
+	answer.Reset(nil)
+	answers.Put(answer)
+	s.giveBack()
+	if err != nil {
+		conn.Close()
+		return nil, err
+	}
 	s.ws = ws
 	s.deflate = h.opt.Compress && offersDeflate(r)
 	ws.SetReadLimit(int64(h.opt.MaxMessageBytes))
@@ -408,25 +424,19 @@ func (s *socket) setBuffers() {
 	}
 }
 
-// hijacker gives gorilla our connection and our reader in place of net/http's,
+// hijacked gives gorilla our connection and our reader in place of net/http's,
 // so that theirs can be freed.
-type hijacker struct {
+type hijacked struct {
 	http.ResponseWriter
 	socket *socket
+	answer *bufio.Writer
 }
 
+// answers are writers in whose buffers gorilla puts the answer to a handshake
+// together.
+var answers = sync.Pool{New: func() any { return bufio.NewWriterSize(nil, 512) }}
+
 // Hijack implements http.Hijacker.
-func (j *hijacker) Hijack() (net.Conn, *bufio.ReadWriter, error) {
-	conn, rw, err := http.NewResponseController(j.ResponseWriter).Hijack()
-	if err != nil {
-		return nil, nil, err
-	}
-	if rw.Reader.Buffered() > 0 {
-		conn.Close()
-		return nil, nil, fmt.Errorf("client sent %s bytes before the handshake was complete", strconv.Itoa(rw.Reader.Buffered()))
-	}
-	j.socket.conn = conn
-	c := (*netConn)(j.socket)
-	j.socket.br = bufio.NewReaderSize(c, 257)
-	return c, bufio.NewReadWriter(j.socket.br, bufio.NewWriterSize(c, 16)), nil
+func (j *hijacked) Hijack() (net.Conn, *bufio.ReadWriter, error) {
+	return (*netConn)(j.socket), bufio.NewReadWriter(j.socket.br, j.answer), nil
 }

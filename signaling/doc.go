@@ -22,6 +22,9 @@
 //	http.HandleFunc("GET /ws", func(w http.ResponseWriter, r *http.Request) {
 //		hub.Accept(w, r, signaling.AcceptOptions{User: userOf(r)})
 //	})
+//	listen := net.ListenConfig{KeepAlive: -1} // the hub pings: TCP need not
+//	l, err := listen.Listen(ctx, "tcp", ":8080")
+//	http.Serve(l, nil)
 //
 // The client side for browsers is [ClientJS], for Go package sigclient.
 //

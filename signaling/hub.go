@@ -31,6 +31,7 @@ type Hub struct {
 	nobody   *Peer          // whose sockets are until they are attached
 	node     string         // this hub's name on the Bus
 	key      [32]byte       // signs resume tokens
+	macs     sync.Pool      // of hash.Hash that do
 	running  sync.WaitGroup // everything that runs; Shutdown waits for it
 	stop     chan struct{}  // ends the hub's own goroutines
 

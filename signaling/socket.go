@@ -195,7 +195,7 @@ func (c *netConn) Read(b []byte) (n int, err error) {
 
 func (c *netConn) Write(b []byte) (int, error) {
 	if c.ws == nil { // the handshake's answer; it goes out with the hello
-		c.first = append(c.first, b...)
+		c.first = append(make([]byte, 0, 512), b...) // with room for the hello
 	}
 	return len(b), nil
 }

@@ -5,6 +5,7 @@ import (
 	"crypto/sha256"
 	"encoding/base64"
 	"encoding/binary"
+	"hash"
 	"strings"
 )
 
@@ -24,7 +25,12 @@ const sessionIDLen = 14
 const tokenLen = 27
 
 func (h *Hub) sign(id string, n uint32) []byte {
-	mac := hmac.New(sha256.New, h.key[:])
+	mac, ok := h.macs.Get().(hash.Hash)
+	if !ok {
+		mac = hmac.New(sha256.New, h.key[:])
+	}
+	defer h.macs.Put(mac)
+	mac.Reset()
 	mac.Write(binary.BigEndian.AppendUint32([]byte(id), n))
 	return mac.Sum(nil)[:16]
 }

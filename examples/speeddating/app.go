@@ -115,7 +115,7 @@ func newApp(ctx context.Context, cfg config, log *slog.Logger) (_ *app, err erro
 	if err != nil {
 		return nil, err
 	}
-	var listen net.ListenConfig
+	listen := net.ListenConfig{KeepAlive: -1}                // the hub pings, and no request may take long
 	memmgr.BoundSockets(&listen, kernelBuffer, kernelBuffer) // a slow reader pins no more than this
 	plain, err := listen.Listen(ctx, "tcp", cfg.addr)
 	if err != nil {

@@ -104,7 +104,8 @@ func serve(name string) error {
 			pprof.StartCPUProfile(f)
 		}
 	})
-	l, err := net.Listen("tcp", "127.0.0.1:0")
+	listen := net.ListenConfig{KeepAlive: -1} // four system calls less for every server: they ping, or do without
+	l, err := listen.Listen(context.Background(), "tcp", "127.0.0.1:0")
 	if err != nil {
 		return err
 	}
