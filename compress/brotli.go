@@ -5,37 +5,12 @@ import (
 	"slices"
 )
 
-// brotliEncoder writes brotli, RFC 7932, block by block. It is working
-// memory only: what one block needs to know of those before it is in
-// brotliState and in the bytes themselves, so one encoder serves any number
-// of streams in turn.
-//
-// It exists beside andybalholm/brotli because a stream must be flushed to a
-// byte boundary while no encoder is held, the window must be as small as the
-// body, and distances must reach into a dictionary (RFC 9842).
-type brotliEncoder struct {
-	find     matchFinder
-	commands []command
-	codes    []commandCode
-	prefix   prefixScratch
-	literal  prefixCode
-	insert   prefixCode
-	distance prefixCode
-
-	// Counts of symbols, all zero between blocks.
-	literals  [256]uint32
-	inserts   [704]uint32
-	distances [64]uint32
-}
+// brotliReach is how far back a copy may go in the largest window.
+const brotliReach = 1<<24 - 16
 
 // brotliState is what a stream carries from block to block.
 type brotliState struct {
 	recent [4]uint32 // distances, the latest first
-}
-
-// A command copies insert literals and then length bytes from distance back.
-type command struct {
-	insert, length, distance uint32
 }
 
 // commandCode is a command in the symbols of RFC 7932, sections 4 and 5.
@@ -44,13 +19,13 @@ type commandCode struct {
 	distanceExtra uint32
 	symbol        uint16 // of the lengths
 	extraBits     uint8
-	distance      uint8 // the symbol, if there is one
-	distanceBits  uint8
-	hasDistance   bool
+	distance      uint8 // the symbol, or noDistance
 }
 
-// brotliBlockBytes is the most that shares one set of prefix codes.
-const brotliBlockBytes = 128 << 10
+const noDistance = 255
+
+// distanceBits is how many extra bits a distance symbol has.
+func distanceBits(symbol uint8) uint { return uint(max(int(symbol)>>1-7, 0)) }
 
 // header starts a stream with a window of 1<<lgwin bytes, 16 to 24.
 func (st *brotliState) header(w *bitWriter, lgwin uint) {
@@ -68,93 +43,100 @@ func (st *brotliState) header(w *bitWriter, lgwin uint) {
 // window returns the smallest window in which n bytes reach each other.
 func window(n int) uint { return min(max(uint(bits.Len(uint(n+16))), 16), 24) }
 
-// encode appends buf[start:] as meta-blocks that may copy from all of buf,
-// but across buf[fence] in one copy only if fence is 0.
-func (e *brotliEncoder) encode(w *bitWriter, st *brotliState, buf []byte, start, fence int) {
-	e.find.begin(buf, start, fence)
+// brotli appends buf[start:] as meta-blocks that may copy from all of buf,
+// but across buf[fence] in one copy only if fence is 0. With last they end the
+// stream.
+func (e *blockEncoder) brotli(w *bitWriter, st *brotliState, buf []byte, start, fence int, last bool) {
+	if last && start == len(buf) {
+		finish(w)
+	}
+	e.find.begin(buf, start, fence, brotliReach)
 	for start < len(buf) {
-		end := min(start+brotliBlockBytes, len(buf))
+		end := min(start+blockBytes, len(buf))
 		e.commands, end = e.find.matches(e.commands[:0], start, end)
-		e.block(w, st, buf[start:end])
+		e.brotliBlock(w, st, buf[start:end], last && end == len(buf))
 		start = end
 	}
 }
 
-// block writes src as one meta-block of the commands found in it. Three
+// brotliBlock writes src as one meta-block of the commands found in it. Three
 // prefix codes serve all of it.
-func (e *brotliEncoder) block(w *bitWriter, st *brotliState, src []byte) {
-	size := e.count(st, src)
-	blockHeader(w, len(src))
-	w.write(1, 0)  // compressed
+func (e *blockEncoder) brotliBlock(w *bitWriter, st *brotliState, src []byte, last bool) {
+	size := e.countBrotli(st, src)
+	blockHeader(w, len(src), last, 0)
 	w.write(13, 0) // one block type of each kind, plain distances, one context
-	size += e.literal.store(w, &e.prefix, e.literals[:])
-	size += e.insert.store(w, &e.prefix, e.inserts[:])
-	size += e.distance.store(w, &e.prefix, e.distances[:])
-	e.write(w, src, size)
+	size += e.literal.store(w, &e.prefix, e.symbols[:256], literalBits)
+	size += e.insert.store(w, &e.prefix, e.inserts[:], 15)
+	size += e.distance.store(w, &e.prefix, e.distances[:], 15)
+	e.writeBrotli(w, src, size)
 }
 
-// count turns the commands into symbols and counts those. It returns how many
-// bits they need besides.
-func (e *brotliEncoder) count(st *brotliState, src []byte) (extra int) {
+// countBrotli turns the commands into symbols and counts those. It returns how
+// many bits they need besides.
+func (e *blockEncoder) countBrotli(st *brotliState, src []byte) (extra int) {
 	e.codes = slices.Grow(e.codes[:0], len(e.commands))[:len(e.commands)]
 	codes, pos := e.codes, 0
 	for i, c := range e.commands {
-		tally(&e.literals, src[pos:pos+int(c.insert)])
+		e.tally(src, pos, int(c.insert))
 		pos += int(c.insert + c.length)
 		code := &codes[i]
 		st.code(code, c)
 		e.inserts[code.symbol]++
-		if code.hasDistance {
+		extra += int(code.extraBits)
+		if code.distance != noDistance {
 			e.distances[code.distance&63]++
+			extra += int(distanceBits(code.distance))
 		}
-		extra += int(code.extraBits) + int(code.distanceBits)
 	}
+	e.tallyRest()
 	return extra
 }
 
-// tally counts the bytes of p. Inlined it takes three times as long: the
-// loop needs the registers.
-//
-//go:noinline
-func tally(counts *[256]uint32, p []byte) {
-	for _, b := range p {
-		counts[b]++
-	}
-}
-
-// write appends the commands and the literals of src, which take size bits.
-func (e *brotliEncoder) write(w *bitWriter, src []byte, size int) {
+// writeBrotli appends the commands and the literals of src, which take size
+// bits.
+func (e *blockEncoder) writeBrotli(w *bitWriter, src []byte, size int) {
 	inserts, distances, literals := &e.insert.codes, &e.distance.codes, (*[256]uint32)(e.literal.codes[:])
 	r := w.room(size)
 	commands, from := e.commands, 0
 	for i := range e.codes {
 		code, c := &e.codes[i], commands[i]
-		r = r.add(inserts[code.symbol]).flush().bits(uint(code.extraBits), code.extra).flush()
+		r = r.add(inserts[code.symbol])
+		if code.extraBits > 40 {
+			r = r.flush()
+		}
+		r = r.bits(uint(code.extraBits), code.extra).flush()
 		if c.insert > 0 {
 			r = r.all(src[from:from+int(c.insert)], literals)
 		}
 		from += int(c.insert + c.length)
-		if code.hasDistance {
-			r = r.add(distances[code.distance&63]).bits(uint(code.distanceBits), uint64(code.distanceExtra)).flush()
+		if code.distance != noDistance {
+			r = r.add(distances[code.distance&63]).bits(distanceBits(code.distance), uint64(code.distanceExtra)).flush()
 		}
 	}
 	w.end(r)
 }
 
-// blockHeader starts a meta-block of n bytes that is not the last one.
-func blockHeader(w *bitWriter, n int) {
+// blockHeader starts a meta-block of n bytes; one that is plain is not the
+// last one.
+func blockHeader(w *bitWriter, n int, last bool, plain uint64) {
+	if last {
+		w.write(2, 1) // and not empty
+	} else {
+		w.write(1, 0)
+	}
 	nibbles := max((bits.Len(uint(n-1))+3)/4, 4)
-	w.write(1, 0)
 	w.write(2, uint64(nibbles-4))
 	w.write(uint(4*nibbles), uint64(n-1))
+	if !last {
+		w.write(1, plain)
+	}
 }
 
 // storedBlocks appends src as it is: valid brotli that needs no encoder.
 func storedBlocks(w *bitWriter, src []byte) {
 	for len(src) > 0 {
 		n := min(len(src), 1<<20)
-		blockHeader(w, n)
-		w.write(1, 1)
+		blockHeader(w, n, false, 1)
 		w.align()
 		w.out = append(w.out, src[:n]...)
 		src = src[n:]
@@ -196,10 +178,11 @@ func (st *brotliState) code(to *commandCode, c command) {
 		to.extra |= uint64(c.length-copyBase[cc]) << insertExtra[ic]
 	}
 	if last {
-		to.hasDistance = c.length > 0 && to.symbol >= 128
+		if c.length == 0 || to.symbol < 128 {
+			to.distance = noDistance
+		}
 		return
 	}
-	to.hasDistance = true
 	d := c.distance
 	if near := d - r[0] + 3; near < uint32(len(nearCodes)) {
 		to.distance = nearCodes[near]
@@ -214,7 +197,6 @@ func (st *brotliState) code(to *commandCode, c command) {
 		n := uint(bits.Len32(d)-2) & 31
 		prefix := (d >> n) & 1
 		to.distance = uint8(2*(n-1) + uint(prefix) + 16)
-		to.distanceBits = uint8(n)
 		to.distanceExtra = d - (2+prefix)<<n
 	}
 	r[3], r[2], r[1], r[0] = r[2], r[1], r[0], c.distance

@@ -81,7 +81,7 @@ func bodies() map[string][]byte {
 }
 
 func TestBrotliWhole(t *testing.T) {
-	e := engine{brotli: new(brotliEncoder)}
+	e := engine{blocks: new(blockEncoder)}
 	for name, body := range bodies() {
 		t.Run(name, func(t *testing.T) {
 			for range 2 {
@@ -93,7 +93,7 @@ func TestBrotliWhole(t *testing.T) {
 }
 
 func TestBrotliBlocks(t *testing.T) {
-	e := engine{brotli: new(brotliEncoder)}
+	e := engine{blocks: new(blockEncoder)}
 	for name, body := range bodies() {
 		t.Run(name, func(t *testing.T) {
 			r := rand.New(rand.NewPCG(3, 4))

@@ -72,14 +72,17 @@ func (r bitRun) flush() bitRun {
 	return r
 }
 
+// literalBits is the longest code of a byte: four of them fit into a run.
+const literalBits = 14
+
 // all appends the code of each byte. Inlined it is slower: the loop needs
 // the registers.
 //
 //go:noinline
 func (r bitRun) all(p []byte, codes *[256]uint32) bitRun {
-	for len(p) >= 3 {
-		r = r.add(codes[p[0]]).add(codes[p[1]]).add(codes[p[2]]).flush()
-		p = p[3:]
+	for len(p) >= 4 {
+		r = r.add(codes[p[0]]).add(codes[p[1]]).add(codes[p[2]]).add(codes[p[3]]).flush()
+		p = p[4:]
 	}
 	for _, b := range p {
 		r = r.add(codes[b])

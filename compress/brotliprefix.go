@@ -15,16 +15,16 @@ type prefixCode struct {
 
 // prefixScratch is the working memory for building and storing codes.
 type prefixScratch struct {
-	used  []uint16 // the symbols in use, in order
-	keys  []uint32 // count<<10 | symbol, sorted
-	nodes [2 * 704]prefixNode
-	runs  []lengthRun
+	used []uint16 // the symbols in use, in order
+	keys []uint32 // count<<10 | symbol, sorted
+	runs []lengthRun
+
+	// The nodes of a tree: leaves, one that is none, inner ones.
+	counts  [maxNodes]uint32
+	parents [maxNodes]uint16
 }
 
-type prefixNode struct {
-	count       uint32
-	left, right int16
-}
+const maxNodes = 2048 // more than 2 * 704, and a power of two
 
 type lengthRun struct{ symbol, extra uint8 }
 
@@ -85,44 +85,38 @@ func (s *prefixScratch) sort(counts []uint32) {
 // assign gives each symbol its depth in a Huffman tree in which no count is
 // taken as less than floor, and returns the greatest depth.
 func (pc *prefixCode) assign(s *prefixScratch, floor uint32) int {
+	const never = 1<<32 - 1
 	n := len(s.keys)
-	nodes := s.nodes[: 2*n-1 : 2*n-1]
+	counts, parents := &s.counts, &s.parents
 	for i, k := range s.keys {
-		nodes[i] = prefixNode{max(k>>10, floor), -1, int16(k & 0x3ff)}
+		counts[i&(maxNodes-1)] = max(k>>10, floor)
 	}
+	counts[n&(maxNodes-1)] = never
 	// Leaves and inner nodes each come in order of their counts, so the two
-	// smallest are always at the front of one of the two rows.
-	leaf, inner := 0, n
-	for next := n; next < len(nodes); next++ {
-		a := inner
-		if leaf < n && (inner >= next || nodes[leaf].count <= nodes[inner].count) {
-			a = leaf
-			leaf++
-		} else {
-			inner++
+	// smallest are always at the front of one of the two rows. Which one is
+	// hard to foretell, so that nothing here branches on it.
+	leaf, inner, root := 0, n+1, 2*n-1
+	for next := n + 1; next <= root; next++ {
+		counts[next&(maxNodes-1)] = never
+		sum := uint32(0)
+		for range 2 {
+			a, b := counts[leaf&(maxNodes-1)], counts[inner&(maxNodes-1)]
+			less := int((uint64(b) - uint64(a)) >> 63) // 1 if it is the inner one
+			parents[(leaf+less*(inner-leaf))&(maxNodes-1)] = uint16(next)
+			leaf, inner = leaf+1-less, inner+less
+			sum += min(a, b)
 		}
-		b := inner
-		if leaf < n && (inner >= next || nodes[leaf].count <= nodes[inner].count) {
-			b = leaf
-			leaf++
-		} else {
-			inner++
-		}
-		nodes[next] = prefixNode{nodes[a].count + nodes[b].count, int16(a), int16(b)}
+		counts[next&(maxNodes-1)] = sum
 	}
-	// Walk down from the root; an inner node's count becomes its depth.
-	deepest := uint32(0)
-	nodes[2*n-2].count = 0
-	for i := 2*n - 2; i >= n; i-- {
-		d := nodes[i].count + 1
-		deepest = max(deepest, d)
-		nodes[nodes[i].left].count = d
-		nodes[nodes[i].right].count = d
+	// Walk down from the root; a node's count becomes its depth.
+	counts[root&(maxNodes-1)] = 0
+	for i := root - 1; i > n; i-- {
+		counts[i&(maxNodes-1)] = counts[parents[i&(maxNodes-1)]&(maxNodes-1)] + 1
 	}
-	for i := range n {
-		pc.depth[nodes[i].right] = uint8(min(nodes[i].count, 255))
+	for i, k := range s.keys {
+		pc.depth[k&0x3ff] = uint8(min(counts[parents[i&(maxNodes-1)]&(maxNodes-1)]+1, 255))
 	}
-	return int(deepest)
+	return int(counts[parents[0]&(maxNodes-1)]) + 1 // the rarest is the deepest
 }
 
 // number assigns the canonical codes for the depths, returns the bits that
@@ -148,10 +142,10 @@ func (pc *prefixCode) number(s *prefixScratch, counts []uint32) (total int) {
 	return total
 }
 
-// store builds the code for counts, writes it, RFC 7932, sections 3.4 and
+// store builds the code for counts, no longer than limit bits, writes it, RFC 7932, sections 3.4 and
 // 3.5, and returns the bits that the symbols will take. Counts are zero then.
-func (pc *prefixCode) store(w *bitWriter, s *prefixScratch, counts []uint32) (total int) {
-	pc.build(s, counts, 15)
+func (pc *prefixCode) store(w *bitWriter, s *prefixScratch, counts []uint32, limit int) (total int) {
+	pc.build(s, counts, limit)
 	if len(s.used) <= 4 {
 		pc.storeSimple(w, s, uint(bits.Len(uint(len(counts)-1))))
 	} else {
@@ -203,8 +197,8 @@ func (pc *prefixCode) storeComplex(w *bitWriter, s *prefixScratch) {
 	for _, r := range s.runs {
 		counts[r.symbol]++
 	}
-	var lengths prefixCode18
-	kinds := lengths.build(counts[:])
+	var lengths lengthCode
+	kinds := lengths.build(counts[:], 5)
 
 	stored := len(lengthOrder)
 	if kinds > 1 {
@@ -224,16 +218,13 @@ func (pc *prefixCode) storeComplex(w *bitWriter, s *prefixScratch) {
 		d := lengths.depth[sym]
 		w.write(uint(lengthWidth[d]), uint64(lengthBits[d]))
 	}
-	var codes [18]uint32
-	if kinds > 1 {
-		for sym := range codes {
-			codes[sym] = uint32(lengths.depth[sym])<<16 | uint32(lengths.code[sym])
-		}
+	if kinds == 1 {
+		clear(lengths.codes[:]) // one symbol needs no bits
 	}
 	extra := [18]uint8{16: 2, 17: 3}
 	r := w.room(len(s.runs) * 8)
 	for _, l := range s.runs {
-		r = r.add(codes[l.symbol]).bits(uint(extra[l.symbol]), uint64(l.extra)).flush()
+		r = r.add(lengths.codes[l.symbol]).bits(uint(extra[l.symbol]), uint64(l.extra)).flush()
 	}
 	w.end(r)
 }
@@ -287,15 +278,16 @@ func appendRun(runs []lengthRun, d uint8, n int, symbol uint8, shift uint, awkwa
 	return runs
 }
 
-// prefixCode18 is the code of the code lengths: small enough for the stack.
-type prefixCode18 struct {
-	depth [18]uint8
-	code  [18]uint8
+// lengthCode is the code of the code lengths: small enough for the stack.
+type lengthCode struct {
+	depth [19]uint8
+	codes [19]uint32 // as in prefixCode
 }
 
-// build makes a code of at most 5 bits for 18 symbols.
-func (pc *prefixCode18) build(counts []uint32) (used int) {
-	var order [18]uint8
+// build makes a code of at most limit bits, 7 or less, for up to 19 symbols.
+// One symbol alone has depth 1.
+func (lc *lengthCode) build(counts []uint32, limit uint8) (used int) {
+	var order [19]uint8
 	for sym, n := range counts {
 		if n == 0 {
 			continue
@@ -308,12 +300,13 @@ func (pc *prefixCode18) build(counts []uint32) (used int) {
 		used++
 	}
 	if used == 1 {
-		pc.depth[order[0]] = 1
+		lc.depth[order[0]] = 1
+		lc.codes[order[0]] = 1 << 16
 		return 1
 	}
 	for floor := uint32(1); ; floor *= 2 {
-		var weight [35]uint32
-		var parent [35]uint8
+		var weight [37]uint32
+		var parent [37]uint8
 		for i := range used {
 			weight[i] = max(counts[order[i]], floor)
 		}
@@ -332,33 +325,35 @@ func (pc *prefixCode18) build(counts []uint32) (used int) {
 				parent[pick] = uint8(next)
 			}
 		}
-		var depth [35]uint8
+		var depth [37]uint8
 		deepest := uint8(0)
 		for i := root - 1; i >= 0; i-- {
 			depth[i] = depth[parent[i]] + 1
 			deepest = max(deepest, depth[i])
 		}
-		if deepest > 5 {
+		if deepest > limit {
 			continue
 		}
 		for i := range used {
-			pc.depth[order[i]] = depth[i]
+			lc.depth[order[i]] = depth[i]
 		}
 		break
 	}
 	var next [8]uint8
-	for _, d := range pc.depth {
+	for _, d := range lc.depth {
 		next[d&7]++
 	}
 	next[0] = 0
 	code, before := uint8(0), uint8(0)
-	for d := 1; d <= 5; d++ {
+	for d := 1; d < len(next); d++ {
 		code = (code + before) << 1
 		before, next[d] = next[d], code
 	}
-	for sym, d := range pc.depth {
-		pc.code[sym] = bits.Reverse8(next[d&7]) >> (8 - d)
-		next[d&7]++
+	for sym, d := range lc.depth {
+		if d > 0 {
+			lc.codes[sym] = uint32(d)<<16 | uint32(bits.Reverse8(next[d&7])>>(8-d))
+			next[d&7]++
+		}
 	}
 	return used
 }

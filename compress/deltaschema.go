@@ -5,6 +5,7 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"math/bits"
 	"reflect"
 	"strconv"
 	"strings"
@@ -278,15 +279,17 @@ func empty(v reflect.Value) bool {
 }
 
 // plainBytes is how many bytes s begins with that a JSON string has as they
-// are, or some fewer: it looks at eight at a time.
+// are, or fewer than eight less: it looks at eight at a time.
 func plainBytes(s string) (n int) {
 	const ones, highs = 0x0101010101010101, 0x8080808080808080
 	base := unsafe.Pointer(unsafe.StringData(s))
 	for ; n+8 <= len(s); n += 8 {
 		v := load64(base, n)
 		quote, backslash := v^'"'*ones, v^'\\'*ones
-		if (v|(v-0x20*ones)|(quote-ones)&^quote|(backslash-ones)&^backslash)&highs != 0 {
-			break
+		// The lowest of these bits is right; those above it may have been
+		// borrowed from.
+		if other := (v | (v - 0x20*ones) | (quote-ones)&^quote | (backslash-ones)&^backslash) & highs; other != 0 {
+			return n + bits.TrailingZeros64(other)>>3
 		}
 	}
 	return n
@@ -311,11 +314,16 @@ func appendString(dst []byte, s string) []byte {
 				dst = append(dst, '\\', b)
 			case '\n':
 				dst = append(dst, '\\', 'n')
+			case '\r':
+				dst = append(dst, '\\', 'r')
+			case '\t':
+				dst = append(dst, '\\', 't')
 			default:
 				dst = append(dst, '\\', 'u', '0', '0', hexDigits[b>>4], hexDigits[b&15])
 			}
 			i++
 			from = i
+			i += plainBytes(s[i:])
 			continue
 		}
 		r, n := utf8.DecodeRuneInString(s[i:])

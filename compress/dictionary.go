@@ -90,12 +90,8 @@ func (e *engine) withDictionary(dst []byte, s *stream, dict, body []byte, hash [
 	e.join = append(append(e.join[:0], dict...), body...)
 	w := bitWriter{out: dst}
 	s.brotli.header(&w, window(len(body)))
-	e.brotli.encode(&w, &s.brotli, e.join, len(dict), len(dict))
-	if s.pad > 0 {
-		metadata(&w, padding(s.pad))
-	}
-	finish(&w)
-	return w.out
+	e.blocks.brotli(&w, &s.brotli, e.join, len(dict), len(dict), s.pad == 0)
+	return s.finishBrotli(&w)
 }
 
 // dictionaryStore keeps recent bodies by hash, within a bound of bytes; the

@@ -3,7 +3,6 @@ package compress
 import (
 	"sync"
 
-	"github.com/klauspost/compress/flate"
 	"github.com/klauspost/compress/zstd"
 )
 
@@ -12,20 +11,17 @@ import (
 // encodes. Its parts are made when first used.
 type engine struct {
 	pool     *enginePool
-	brotli   *brotliEncoder
-	deflate  *flate.Writer
+	blocks   *blockEncoder // brotli and gzip
 	zstd     *zstd.Encoder
-	app      appender
 	zstdDict *zstd.Encoder // the same, for bodies with a dictionary
 	out      []byte        // scratch for the encoded block
-	join     []byte        // scratch for dictionary and body in one piece
+	join     []byte        // scratch for dictionary or history, and body, in one piece
 	held     int64         // bytes reserved for the parts
 }
 
 // What the parts of an engine take, as TestEngineBytes measures them.
 const (
-	brotliEngineBytes   = 600 << 10
-	deflateEngineBytes  = 1200 << 10
+	blockEngineBytes    = 600 << 10
 	zstdEngineBytes     = 900 << 10
 	joinEngineBytes     = 600 << 10
 	zstdDictEngineBytes = 2600 << 10
@@ -33,9 +29,6 @@ const (
 
 // maxScratch is the largest scratch that an idle engine keeps.
 const maxScratch = 512 << 10
-
-// gzipLevel is klauspost's level for its best speed at a good ratio.
-const gzipLevel = 5
 
 // enginePool lends at most max engines and keeps the idle ones, most
 // recently used first. A sync.Pool would drop them at every second
@@ -128,21 +121,16 @@ func (e *engine) drop() {
 // prepare makes the part for cd if it is missing.
 func (e *engine) prepare(cd coding) bool {
 	switch cd {
-	case gzipCoding:
-		if e.deflate == nil && e.reserve(deflateEngineBytes) {
-			e.deflate, _ = flate.NewWriter(nil, gzipLevel)
-		}
-		return e.deflate != nil
-	case dcbCoding:
+	case dcbCoding, messageCoding:
 		if e.join == nil && e.reserve(joinEngineBytes) {
 			e.join = make([]byte, 0, 16<<10)
 		}
 		return e.join != nil && e.prepare(brCoding)
-	case brCoding:
-		if e.brotli == nil && e.reserve(brotliEngineBytes) {
-			e.brotli = new(brotliEncoder)
+	case brCoding, gzipCoding:
+		if e.blocks == nil && e.reserve(blockEngineBytes) {
+			e.blocks = new(blockEncoder)
 		}
-		return e.brotli != nil
+		return e.blocks != nil
 	case dczCoding:
 		if e.zstdDict == nil && e.reserve(zstdDictEngineBytes) {
 			e.zstdDict, _ = zstd.NewWriter(nil, zstd.WithEncoderLevel(zstd.SpeedFastest), zstd.WithEncoderConcurrency(1),

@@ -38,7 +38,7 @@ func FuzzAcceptEncoding(f *testing.F) {
 func FuzzBrotli(f *testing.F) {
 	f.Add(cards(20, 1), uint16(100), uint16(2000))
 	f.Add([]byte("aaaaaaaaaaaaaaaaaaaaaaaaaaab"), uint16(3), uint16(0))
-	e := engine{brotli: new(brotliEncoder)} // what one body leaves behind must not harm the next
+	e := engine{blocks: new(blockEncoder)} // what one body leaves behind must not harm the next
 	f.Add(prose(20000), uint16(9000), uint16(7))
 	f.Fuzz(func(t *testing.T, body []byte, cut, pad uint16) {
 		if len(body) > 0 {

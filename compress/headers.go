@@ -13,6 +13,9 @@ type snapshot struct {
 	entries []headerEntry
 	values  []string // of all entries, one after the other
 	late    []headerEntry
+	// describes says that a field of the header is about the body as it was,
+	// trailers that there are some.
+	describes, trailers bool
 }
 
 type headerEntry struct {
@@ -26,6 +29,14 @@ func (s *snapshot) take(h http.Header) {
 	for k, v := range h {
 		s.entries = append(s.entries, headerEntry{key: k, values: v, from: len(s.values)})
 		s.values = append(s.values, v...)
+		switch k {
+		case "Accept-Ranges", "Content-Length", "Content-Md5", "Digest", "Content-Digest", "Repr-Digest", "Etag":
+			s.describes = true
+		case "Trailer":
+			s.trailers = true
+		default:
+			s.trailers = s.trailers || strings.HasPrefix(k, http.TrailerPrefix)
+		}
 	}
 }
 
@@ -73,28 +84,17 @@ func (s *snapshot) reapply(h http.Header) {
 }
 
 // hasTrailers reports whether the response announces or has trailers.
-func (s *snapshot) hasTrailers(h http.Header) bool {
-	if len(h["Trailer"]) > 0 {
-		return true
-	}
-	for _, e := range s.late {
-		if strings.HasPrefix(e.key, http.TrailerPrefix) {
-			return true
-		}
-	}
-	for k := range h {
-		if strings.HasPrefix(k, http.TrailerPrefix) {
-			return true
-		}
-	}
-	return false
+func (s *snapshot) hasTrailers() bool {
+	return s.trailers || slices.ContainsFunc(s.late, func(e headerEntry) bool {
+		return strings.HasPrefix(e.key, http.TrailerPrefix)
+	})
 }
 
 func (s *snapshot) reset() {
 	clear(s.entries)
 	clear(s.values)
 	clear(s.late)
-	s.entries, s.values, s.late = s.entries[:0], s.values[:0], s.late[:0]
+	*s = snapshot{entries: s.entries[:0], values: s.values[:0], late: s.late[:0]}
 }
 
 // valueArena makes one-value header fields without an allocation for each.

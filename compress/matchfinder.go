@@ -16,6 +16,7 @@ type matchFinder struct {
 	salt  uint32
 	buf   []byte
 	fence int
+	reach uint // the greatest distance
 }
 
 const (
@@ -29,9 +30,9 @@ const (
 func hash6(v uint64) uint64 { return (v << 16) * 889523592379 >> (64 - tableBits) }
 
 // begin takes up buf and enters buf[:start], its history, into the table.
-func (m *matchFinder) begin(buf []byte, start, fence int) {
+func (m *matchFinder) begin(buf []byte, start, fence int, reach uint) {
 	m.salt += 0x9e3779b1
-	m.buf, m.fence = buf, fence
+	m.buf, m.fence, m.reach = buf, fence, reach
 	base := unsafe.Pointer(unsafe.SliceData(buf))
 	for i := 0; i < start && i+8 <= len(buf); i++ {
 		v := load64(base, i)
@@ -81,7 +82,7 @@ func (m *matchFinder) matches(dst []command, start, end int) ([]command, int) {
 		if uint32(same) == 0 {
 			best.repeated(m.length(s-repeat, s, end), repeat)
 		}
-		if at := int(entry >> 32); uint32(entry) == tag && at < s && load32(base, at) == uint32(v) {
+		if at := int(entry >> 32); uint32(entry) == tag && uint(s-at-1) < m.reach && load32(base, at) == uint32(v) {
 			best.improve(m.length(at, s, end), s-at)
 		}
 		if best.length < goodMatch {
@@ -89,7 +90,7 @@ func (m *matchFinder) matches(dst []command, start, end int) ([]command, int) {
 			if uint32(same>>8) == 0 {
 				next.repeated(m.length(s+1-repeat, s+1, end), repeat)
 			}
-			if at := int(entry1 >> 32); uint32(entry1) == tag1 && at <= s && load32(base, at) == uint32(w) {
+			if at := int(entry1 >> 32); uint32(entry1) == tag1 && uint(s-at) < m.reach && load32(base, at) == uint32(w) {
 				next.improve(m.length(at, s+1, end), s+1-at)
 			}
 			if next.score > best.score+lazyScore {

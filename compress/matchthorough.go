@@ -52,11 +52,11 @@ func (m *matchFinder) look(base unsafe.Pointer, s, repeat, end int) (best match)
 	if again {
 		best.repeated(m.length(s-repeat, s, end), repeat)
 	}
-	if at := int(entry8 >> 32); uint32(entry8) == tag && at < s && load64(base, at) == v {
+	if at := int(entry8 >> 32); uint32(entry8) == tag && uint(s-at-1) < m.reach && load64(base, at) == v {
 		best.improve(m.length(at, s, end), s-at)
 		return best
 	}
-	if at := int(entry >> 32); uint32(entry) == tag && at < s && load32(base, at) == uint32(v) {
+	if at := int(entry >> 32); uint32(entry) == tag && uint(s-at-1) < m.reach && load32(base, at) == uint32(v) {
 		best.improve(m.length(at, s, end), s-at)
 	}
 	return best

@@ -55,15 +55,17 @@ func (rw *response) announce(cd coding, length int) {
 	if rw.dict.stored {
 		rw.arena.set(h, "Use-As-Dictionary", rw.dict.offer)
 	}
-	if tag, ok := h["Etag"]; ok && len(tag) > 0 {
-		if t, changed := encodedTag(tag[0], cd); changed {
-			rw.arena.set(h, "Etag", t)
+	if rw.snap.describes {
+		if tag := h["Etag"]; len(tag) > 0 {
+			if t, changed := encodedTag(tag[0], cd); changed {
+				rw.arena.set(h, "Etag", t)
+			}
+		}
+		for _, stale := range [...]string{"Accept-Ranges", "Content-Length", "Content-Md5", "Digest", "Content-Digest", "Repr-Digest"} {
+			delete(h, stale)
 		}
 	}
-	for _, stale := range [...]string{"Accept-Ranges", "Content-Length", "Content-Md5", "Digest", "Content-Digest", "Repr-Digest"} {
-		delete(h, stale)
-	}
-	if length >= 0 && !rw.snap.hasTrailers(h) {
+	if length >= 0 && !rw.snap.hasTrailers() {
 		rw.arena.set(h, "Content-Length", strconv.Itoa(length))
 	}
 	rw.w.WriteHeader(rw.code)

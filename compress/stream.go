@@ -5,8 +5,6 @@ import (
 	"encoding/binary"
 	"hash/crc32"
 	"math/rand/v2"
-
-	"github.com/klauspost/compress/flate"
 )
 
 // A stream is the state of one encoded body between its blocks: some bytes,
@@ -32,19 +30,24 @@ func (e *engine) whole(dst []byte, s *stream, body []byte) []byte {
 	case brCoding:
 		w := bitWriter{out: dst}
 		s.brotli.header(&w, window(len(body)))
-		e.brotli.encode(&w, &s.brotli, body, 0, 0)
-		if s.pad > 0 {
-			metadata(&w, padding(s.pad))
-		}
-		finish(&w)
-		return w.out
+		e.blocks.brotli(&w, &s.brotli, body, 0, 0, s.pad == 0)
+		return s.finishBrotli(&w)
 	}
-	dst = appendGzipHeader(dst, s.pad)
-	e.app.b = dst
-	e.deflate.ResetDict(&e.app, nil)
-	e.deflate.Write(body)
-	e.deflate.Close()
-	return s.appendGzipTrailer(e.app.take(), body)
+	w := bitWriter{out: appendGzipHeader(dst, s.pad)}
+	e.blocks.deflate(&w, body, 0, true)
+	w.align()
+	return s.appendGzipTrailer(w.out, body)
+}
+
+// finishBrotli ends a whole body, whose last block ended it already if there
+// is no padding.
+func (s *stream) finishBrotli(w *bitWriter) []byte {
+	if s.pad > 0 {
+		metadata(w, padding(s.pad))
+		finish(w)
+	}
+	w.align()
+	return w.out
 }
 
 // block appends buf[start:] to the stream, flushed, so that the client can
@@ -58,7 +61,7 @@ func (e *engine) block(dst []byte, s *stream, buf []byte, start int) []byte {
 		if !s.started {
 			s.brotli.header(&w, cmp.Or(s.lgwin, streamWindow))
 		}
-		e.brotli.encode(&w, &s.brotli, buf, start, 0)
+		e.blocks.brotli(&w, &s.brotli, buf, start, 0, false)
 		metadata(&w, nil)
 		s.started = true
 		return w.out
@@ -68,20 +71,11 @@ func (e *engine) block(dst []byte, s *stream, buf []byte, start int) []byte {
 		s.started = true
 	}
 	s.sum(buf[start:])
-	e.app.b = dst
-	if len(buf)-start <= statelessBytes {
-		flate.StatelessDeflate(&e.app, buf[start:], false, buf[:start])
-	} else {
-		e.deflate.ResetDict(&e.app, buf[:start])
-		e.deflate.Write(buf[start:])
-		e.deflate.Flush()
-	}
-	return e.app.take()
+	w := bitWriter{out: dst}
+	e.blocks.deflate(&w, buf, start, false)
+	deflateFlush(&w)
+	return append(w.out, 0, 0, 0xff, 0xff)
 }
-
-// statelessBytes is the block up to which klauspost's stateless encoder is
-// the better one: the other does not look at history for so little.
-const statelessBytes = 4 << 10
 
 // streamWindow lets a block of the largest size reach all of its history.
 const streamWindow uint = 21
@@ -116,13 +110,10 @@ func (s *stream) stored(dst, body []byte) []byte {
 		s.started = true
 	}
 	s.sum(body)
-	for len(body) > 0 {
-		n := min(len(body), 0xffff)
-		dst = append(dst, 0, byte(n), byte(n>>8), byte(^n), byte(^n>>8))
-		dst = append(dst, body[:n]...)
-		body = body[n:]
-	}
-	return append(dst, 0, 0, 0, 0xff, 0xff) // an empty block: flush
+	w := bitWriter{out: dst}
+	deflateStore(&w, body, 0)
+	deflateFlush(&w)
+	return append(w.out, 0, 0, 0xff, 0xff)
 }
 
 // end appends what completes the stream.
@@ -154,14 +145,15 @@ func (s *stream) sum(body []byte) {
 
 var zstdMagic = []byte{0x28, 0xb5, 0x2f, 0xfd}
 
-// appendGzipHeader starts a gzip member, RFC 1952. Padding is a comment.
+// appendGzipHeader starts a gzip member, RFC 1952. Padding is an extra field:
+// a comment may be as long, but not for Go's reader.
 func appendGzipHeader(dst []byte, pad int) []byte {
 	if pad == 0 {
 		return append(dst, 0x1f, 0x8b, 8, 0, 0, 0, 0, 0, 0, 255)
 	}
-	dst = append(dst, 0x1f, 0x8b, 8, 16, 0, 0, 0, 0, 0, 255)
-	dst = append(dst, padding(pad)...)
-	return append(dst, 0)
+	dst = append(dst, 0x1f, 0x8b, 8, 4, 0, 0, 0, 0, 0, 255)
+	dst = append(dst, byte(pad+4), byte((pad+4)>>8), 'p', 'p', byte(pad), byte(pad>>8))
+	return append(dst, padding(pad)...)
 }
 
 func (s *stream) appendGzipTrailer(dst, body []byte) []byte {
@@ -196,19 +188,4 @@ func randomPad(most int) int {
 		return 0
 	}
 	return 1 + rand.IntN(most)
-}
-
-// appender is an io.Writer that appends.
-type appender struct{ b []byte }
-
-func (a *appender) Write(p []byte) (int, error) {
-	a.b = append(a.b, p...)
-	return len(p), nil
-}
-
-// take returns what was written and forgets it.
-func (a *appender) take() []byte {
-	b := a.b
-	a.b = nil
-	return b
 }

@@ -160,7 +160,7 @@ func TestTakeover(t *testing.T) {
 	}
 	require.Positive(t, a.used.Load())
 	k.Close()
-	require.Eventually(t, func() bool { return a.used.Load() == 0 }, 5*time.Second, time.Millisecond)
+	require.Eventually(t, func() bool { return a.used.Load() == c.Stats().EncoderBytes }, 5*time.Second, time.Millisecond)
 }
 
 func TestTakeoverSaves(t *testing.T) {

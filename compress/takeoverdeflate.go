@@ -102,7 +102,7 @@ func (t *takeoverWindow) deflate(dst, payload []byte) []byte {
 			next = t.find(i + 1)
 		}
 		if at.gain <= 0 || next.gain > at.gain { // a literal
-			r = r.add(fixedLiterals[t.buf[i]]).flush()
+			r = r.add(fixedSymbols[t.buf[i]]).flush()
 			i, at = i+1, next
 			continue
 		}
@@ -165,50 +165,19 @@ func (t *takeoverWindow) find(i int) (best windowMatch) {
 	return best
 }
 
-// The fixed codes of RFC 1951, 3.2.6, as width<<16 | bits: of the bytes, and
-// of the lengths with their extra bits.
-var fixedLiterals, fixedLengths = fixedCodes()
+// fixedLengths are the fixed codes of lengths with their extra bits, as
+// width<<16 | bits.
+var fixedLengths = func() (lengths [maxPiece + 1]uint32) {
+	for i, l := range lengthSymbols {
+		c := fixedSymbols[l.symbol]
+		lengths[minPiece+i] = c + uint32(l.width)<<16 | uint32(l.extra)<<(c>>16)
+	}
+	return lengths
+}()
 
-func fixedCodes() (literals [256]uint32, lengths [259]uint32) {
-	code := func(symbol int) uint32 {
-		c, width := 0x30+symbol, 8
-		switch {
-		case symbol >= 280:
-			c = 0xc0 + symbol - 280
-		case symbol >= 256:
-			c, width = symbol-256, 7
-		case symbol >= 144:
-			c, width = 0x190+symbol-144, 9
-		}
-		return uint32(width)<<16 | uint32(bits.Reverse16(uint16(c))>>(16-width))
-	}
-	for b := range literals {
-		literals[b] = code(b)
-	}
-	symbol, extra := 257, 0
-	for n := 3; n < 258; symbol++ {
-		if symbol >= 265 && (symbol-265)%4 == 0 {
-			extra++
-		}
-		for v := range 1 << extra {
-			if n <= 258 {
-				c := code(symbol)
-				lengths[n] = (c>>16+uint32(extra))<<16 | c&0xffff | uint32(v)<<(c>>16)
-			}
-			n++
-		}
-	}
-	lengths[258] = code(285)
-	return literals, lengths
-}
-
-// distanceCode is the code of a distance with its extra bits, and its width.
+// distanceCode is the fixed code of a distance with its extra bits, and its
+// width.
 func distanceCode(distance int) (code uint64, width uint) {
-	d := uint(distance - 1)
-	if d < 4 {
-		return uint64(bits.Reverse8(uint8(d)) >> 3), 5
-	}
-	n := uint(bits.Len(d)) - 2
-	symbol := 2*n + d>>n
-	return uint64(bits.Reverse8(uint8(symbol))>>3) | uint64(d&(1<<n-1))<<5, 5 + n
+	symbol, extra := distanceSymbol(uint32(distance))
+	return uint64(fixedDistances[symbol]&31) | uint64(distance-1)&(1<<extra-1)<<5, 5 + extra
 }

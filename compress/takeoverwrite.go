@@ -4,8 +4,6 @@ import (
 	"bytes"
 	"encoding/binary"
 	"time"
-
-	"github.com/klauspost/compress/flate"
 )
 
 // Bounds of messages that are compressed.
@@ -29,11 +27,11 @@ func (t *takeoverConn) Write(p []byte) (int, error) {
 		t.pending = append(t.pending, p...)
 		in = t.pending
 	}
-	var out appender
+	var out []byte
 	for len(in) > 0 {
 		if t.passing > 0 {
 			n := int(min(t.passing, uint64(len(in))))
-			out.b = append(out.b, in[:n]...)
+			out = append(out, in[:n]...)
 			t.passing -= uint64(n)
 			in = in[n:]
 			continue
@@ -51,7 +49,7 @@ func (t *takeoverConn) Write(p []byte) (int, error) {
 		if uint64(len(in)-header) < length {
 			break
 		}
-		t.compress(&out, first, in[:header], in[header:header+int(length)])
+		out = t.compress(out, first, in[:header], in[header:header+int(length)])
 		in = in[header+int(length):]
 	}
 	if len(in) == 0 {
@@ -59,8 +57,8 @@ func (t *takeoverConn) Write(p []byte) (int, error) {
 	} else {
 		t.pending = bytes.Clone(in)
 	}
-	if len(out.b) > 0 {
-		if _, err := t.Conn.Write(out.b); err != nil {
+	if len(out) > 0 {
+		if _, err := t.Conn.Write(out); err != nil {
 			return 0, err
 		}
 	}
@@ -86,38 +84,51 @@ func (t *takeoverConn) handshake(p []byte) (int, error) {
 // compress appends the frame compressed, or as it is where that is shorter.
 // Only what was sent compressed is part of the client's window, so as long
 // as there is room a first message of a kind may cost some bytes more.
-func (t *takeoverConn) compress(out *appender, first byte, header, payload []byte) {
+func (t *takeoverConn) compress(out []byte, first byte, header, payload []byte) []byte {
 	start := time.Now()
-	before := len(out.b)
-	out.b = append(out.b, make([]byte, 4)...)
+	before := len(out)
+	out = append(out, 0, 0, 0, 0)
 	window := &t.window
 	small := len(payload) <= min(takeoverSmall, window.most)
 	seed := len(window.buf)+len(payload) <= window.most/2
 	if small {
-		out.b = window.deflate(out.b, payload)
+		out = window.deflate(out, payload)
+	} else if e := t.c.engines.acquire(messageCoding); e != nil {
+		out = e.message(out, window.history(), payload)
+		e.release()
 	} else {
-		flate.StatelessDeflate(out, payload, false, window.history())
-		out.b = out.b[:len(out.b)-4] // 00 00 ff ff
+		t.c.count.refusedBusy.Add(1)
+		return append(append(out[:before], header...), payload...)
 	}
-	n := len(out.b) - before - 4
+	n := len(out) - before - 4
 	if n >= len(payload) && !seed {
-		out.b = append(append(out.b[:before], header...), payload...)
 		if small {
 			window.forget(len(payload))
 		}
-		return
+		return append(append(out[:before], header...), payload...)
 	}
 	if n < 126 {
-		out.b[before+2], out.b[before+3] = first|0x40, byte(n)
-		out.b = append(out.b[:before], out.b[before+2:]...)
+		out[before+2], out[before+3] = first|0x40, byte(n)
+		out = append(out[:before], out[before+2:]...)
 	} else {
-		out.b[before], out.b[before+1] = first|0x40, 126
-		binary.BigEndian.PutUint16(out.b[before+2:], uint16(n))
+		out[before], out[before+1] = first|0x40, 126
+		binary.BigEndian.PutUint16(out[before+2:], uint16(n))
 	}
 	if !small && window.most > 0 {
 		window.enter(window.append(payload))
 	}
 	t.c.count.encoded(messageCoding, len(payload), n, time.Since(start))
+	return out
+}
+
+// message appends payload deflated, without the 00 00 ff ff at the end. It may
+// copy from history.
+func (e *engine) message(dst, history, payload []byte) []byte {
+	e.join = append(append(e.join[:0], history...), payload...)
+	w := bitWriter{out: dst}
+	e.blocks.deflate(&w, e.join, len(history), false)
+	deflateFlush(&w)
+	return w.out
 }
 
 // frameHeader reads the header of a frame, RFC 6455, section 5.2: its size
