@@ -5,8 +5,9 @@ import (
 	"slices"
 )
 
-// brotliReach is how far back a copy may go in the largest window.
-const brotliReach = 1<<24 - 16
+// brotliPrices: the latest distance costs nothing to say again. Copies reach
+// as far back as the largest window.
+var brotliPrices = prices{copy: 36, bit: 12, lazy: 40, step: 4, reach: 1<<24 - 16}
 
 // brotliState is what a stream carries from block to block.
 type brotliState struct {
@@ -50,7 +51,7 @@ func (e *blockEncoder) brotli(w *bitWriter, st *brotliState, buf []byte, start, 
 	if last && start == len(buf) {
 		finish(w)
 	}
-	e.find.begin(buf, start, fence, brotliReach)
+	e.find.begin(buf, start, fence, &brotliPrices)
 	for start < len(buf) {
 		end := min(start+blockBytes, len(buf))
 		e.commands, end = e.find.matches(e.commands[:0], start, end)

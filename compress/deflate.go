@@ -2,8 +2,8 @@ package compress
 
 import "math/bits"
 
-// deflateWindow is how far a copy may reach back, RFC 1951, section 2.
-const deflateWindow = 32 << 10
+// deflatePrices: copies reach 32 KiB back, RFC 1951, section 2.
+var deflatePrices = prices{copy: 40, bit: 10, again: 10, lazy: 16, step: 2, reach: 32 << 10}
 
 // deflate appends buf[start:] as blocks of deflate, RFC 1951, that may copy
 // from all of buf. The last one says so if last is set.
@@ -12,7 +12,7 @@ const deflateWindow = 32 << 10
 // the work, and that is done here already: gzip takes little more than half
 // of the time, no memory of its own, and no table for each WebSocket message.
 func (e *blockEncoder) deflate(w *bitWriter, buf []byte, start int, last bool) {
-	e.find.begin(buf, start, 0, deflateWindow)
+	e.find.begin(buf, start, 0, &deflatePrices)
 	if last && start == len(buf) {
 		w.write(10, 1|deflateFixed<<1) // nothing but the end
 	}

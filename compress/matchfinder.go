@@ -16,7 +16,7 @@ type matchFinder struct {
 	salt  uint32
 	buf   []byte
 	fence int
-	reach uint // the greatest distance
+	price prices
 }
 
 const (
@@ -30,9 +30,9 @@ const (
 func hash6(v uint64) uint64 { return (v << 16) * 889523592379 >> (64 - tableBits) }
 
 // begin takes up buf and enters buf[:start], its history, into the table.
-func (m *matchFinder) begin(buf []byte, start, fence int, reach uint) {
+func (m *matchFinder) begin(buf []byte, start, fence int, price *prices) {
 	m.salt += 0x9e3779b1
-	m.buf, m.fence, m.reach = buf, fence, reach
+	m.buf, m.fence, m.price = buf, fence, *price
 	base := unsafe.Pointer(unsafe.SliceData(buf))
 	for i := 0; i < start && i+8 <= len(buf); i++ {
 		v := load64(base, i)
@@ -40,12 +40,18 @@ func (m *matchFinder) begin(buf []byte, start, fence int, reach uint) {
 	}
 }
 
-// What a copy is worth, in about 1/8 of a bit.
+// prices are what a copy costs in a coding, in about 1/8 of a bit.
+type prices struct {
+	copy  int // any
+	bit   int // for each bit of its distance
+	again int // for each bit of a distance that is that of the copy before
+	lazy  int // what it must be better by to start a byte later
+	step  int // each of so many places in one is remembered by thorough
+	reach uint
+}
+
 const (
 	byteScore = 44 // what a byte copied saves
-	baseScore = 36 // what a copy costs
-	bitScore  = 12 // what a bit of distance costs
-	lazyScore = 40 // what a copy must be better by to start a byte later
 	goodMatch = 24 // a copy of this length is taken at once
 )
 
@@ -80,20 +86,20 @@ func (m *matchFinder) matches(dst []command, start, end int) ([]command, int) {
 		}
 		best := match{at: s}
 		if uint32(same) == 0 {
-			best.repeated(m.length(s-repeat, s, end), repeat)
+			best.repeated(m.length(s-repeat, s, end), repeat, &m.price)
 		}
-		if at := int(entry >> 32); uint32(entry) == tag && uint(s-at-1) < m.reach && load32(base, at) == uint32(v) {
-			best.improve(m.length(at, s, end), s-at)
+		if at := int(entry >> 32); uint32(entry) == tag && uint(s-at-1) < m.price.reach && load32(base, at) == uint32(v) {
+			best.improve(m.length(at, s, end), s-at, &m.price)
 		}
 		if best.length < goodMatch {
 			next := match{at: s + 1}
 			if uint32(same>>8) == 0 {
-				next.repeated(m.length(s+1-repeat, s+1, end), repeat)
+				next.repeated(m.length(s+1-repeat, s+1, end), repeat, &m.price)
 			}
-			if at := int(entry1 >> 32); uint32(entry1) == tag1 && uint(s-at) < m.reach && load32(base, at) == uint32(w) {
-				next.improve(m.length(at, s+1, end), s+1-at)
+			if at := int(entry1 >> 32); uint32(entry1) == tag1 && uint(s-at) < m.price.reach && load32(base, at) == uint32(w) {
+				next.improve(m.length(at, s+1, end), s+1-at, &m.price)
 			}
-			if next.score > best.score+lazyScore {
+			if next.score > best.score+m.price.lazy {
 				best = next
 			}
 		}
@@ -134,15 +140,14 @@ func (m *matchFinder) rest(dst []command, emitted, end int) ([]command, int) {
 // A match is a possible copy, with what it saves. At first it saves nothing.
 type match struct{ at, length, distance, score int }
 
-// repeated makes f a copy from the distance of the one before, which costs
-// nothing to say.
-func (f *match) repeated(length, distance int) {
-	f.length, f.distance, f.score = length, distance, length*byteScore-baseScore
+// repeated makes f a copy from the distance of the one before.
+func (f *match) repeated(length, distance int, p *prices) {
+	f.length, f.distance, f.score = length, distance, length*byteScore-p.copy-p.again*bits.Len(uint(distance))
 }
 
 // improve makes f a copy from distance if that saves more.
-func (f *match) improve(length, distance int) {
-	if score := length*byteScore - baseScore - bitScore*bits.Len(uint(distance)); score > f.score {
+func (f *match) improve(length, distance int, p *prices) {
+	if score := length*byteScore - p.copy - p.bit*bits.Len(uint(distance)); score > f.score {
 		f.length, f.distance, f.score = length, distance, score
 	}
 }

@@ -20,13 +20,13 @@ func (m *matchFinder) thorough(dst []command, emitted, repeat, end int) ([]comma
 			continue
 		}
 		if best.length < goodMatch && s+1 < limit {
-			if next := m.look(base, s+1, repeat, end); next.score > best.score+lazyScore {
+			if next := m.look(base, s+1, repeat, end); next.score > best.score+m.price.lazy {
 				best = next
 			}
 		}
 		dst = append(dst, m.command(best, emitted))
 		s = best.at + best.length
-		for i := best.at + 2; i < min(s, limit); i += 4 {
+		for i := best.at + 2; i < min(s, limit); i += m.price.step {
 			v := load64(base, i)
 			here := uint64(i)<<32 | uint64(uint32(v)+m.salt)
 			m.table[hash5(v)], m.long[hash8(v)] = here, here
@@ -50,14 +50,14 @@ func (m *matchFinder) look(base unsafe.Pointer, s, repeat, end int) (best match)
 	}
 	best.at = s
 	if again {
-		best.repeated(m.length(s-repeat, s, end), repeat)
+		best.repeated(m.length(s-repeat, s, end), repeat, &m.price)
 	}
-	if at := int(entry8 >> 32); uint32(entry8) == tag && uint(s-at-1) < m.reach && load64(base, at) == v {
-		best.improve(m.length(at, s, end), s-at)
+	if at := int(entry8 >> 32); uint32(entry8) == tag && uint(s-at-1) < m.price.reach && load64(base, at) == v {
+		best.improve(m.length(at, s, end), s-at, &m.price)
 		return best
 	}
-	if at := int(entry >> 32); uint32(entry) == tag && uint(s-at-1) < m.reach && load32(base, at) == uint32(v) {
-		best.improve(m.length(at, s, end), s-at)
+	if at := int(entry >> 32); uint32(entry) == tag && uint(s-at-1) < m.price.reach && load32(base, at) == uint32(v) {
+		best.improve(m.length(at, s, end), s-at, &m.price)
 	}
 	return best
 }
