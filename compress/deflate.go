@@ -49,12 +49,12 @@ func (e *blockEncoder) deflateBlock(w *bitWriter, src []byte, last bool) {
 	start := *w
 	w.write(3, first|deflateOwn<<1)
 	size := extra + e.storeDeflate(w)
+	symbols, distances := (*[288]uint32)(e.literal.codes[:]), (*[32]uint32)(e.distance.codes[:])
 	own := 8*(len(w.out)-len(start.out)) + int(w.n) - int(start.n) + size
 	if fixed <= own { // what was written does not count: begin again
 		*w = start
 		w.write(3, first|deflateFixed<<1)
-		copy(e.literal.codes[:], fixedSymbols[:])
-		copy(e.distance.codes[:], fixedDistances[:])
+		symbols, distances = &fixedSymbols, &fixedDistances
 		size, own = fixed, fixed
 	}
 	if 8*len(src)+64 < own {
@@ -62,7 +62,7 @@ func (e *blockEncoder) deflateBlock(w *bitWriter, src []byte, last bool) {
 		deflateStore(w, src, first)
 		return
 	}
-	e.writeDeflate(w, src, size)
+	writeDeflate(w, src, e.commands, symbols, distances, size)
 }
 
 // deflateStore appends src as it is, and no last block without first.
@@ -202,12 +202,11 @@ func appendDepths(runs []lengthRun, depths []uint8) []lengthRun {
 }
 
 // writeDeflate appends the commands and the literals of src, which take size
-// bits.
-func (e *blockEncoder) writeDeflate(w *bitWriter, src []byte, size int) {
-	symbols, distances := (*[288]uint32)(e.literal.codes[:]), (*[32]uint32)(e.distance.codes[:])
+// bits, and the end of the block.
+func writeDeflate(w *bitWriter, src []byte, commands []command, symbols *[288]uint32, distances *[32]uint32, size int) {
 	r := w.room(size)
 	from := 0
-	for _, c := range e.commands {
+	for _, c := range commands {
 		if c.insert > 0 {
 			r = r.all(src[from:from+int(c.insert)], (*[256]uint32)(symbols[:256]))
 		}

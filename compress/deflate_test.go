@@ -69,7 +69,7 @@ func TestDeflateKinds(t *testing.T) {
 	e := engine{blocks: new(blockEncoder)}
 	for n := 1; n < 4000; n += 1 + n/3 {
 		for _, body := range [][]byte{noise(n), prose(n), cards(14, 1)[:n], bytes.Repeat([]byte{7}, n)} {
-			out := e.message(nil, nil, body)
+			out := e.message(nil, &takeoverWindow{}, body)
 			for _, zr := range []io.Reader{flate.NewReader(bytes.NewReader(append(out, 0, 0, 0xff, 0xff))), stdflate.NewReader(bytes.NewReader(append(out, 0, 0, 0xff, 0xff)))} {
 				got := make([]byte, n)
 				_, err := io.ReadFull(zr, got)
@@ -105,7 +105,7 @@ func FuzzDeflate(f *testing.F) {
 		}
 		require.True(t, bytes.Equal(body, unzip(t, s.end(out))))
 		if n > 0 && n < len(body) {
-			out = append(e.message(nil, body[:n], body[n:]), 0, 0, 0xff, 0xff, 1, 0, 0, 0xff, 0xff)
+			out = append(e.message(nil, &takeoverWindow{buf: body[:n], most: min(n, len(body)-n-1)}, body[n:]), 0, 0, 0xff, 0xff, 1, 0, 0, 0xff, 0xff)
 			got, err := io.ReadAll(flate.NewReaderDict(bytes.NewReader(out), body[max(0, n-32<<10):n]))
 			require.NoError(t, err)
 			require.True(t, bytes.Equal(body[n:], got))

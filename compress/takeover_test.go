@@ -220,6 +220,7 @@ func TestTakeoverMemory(t *testing.T) {
 // TestTakeoverWindow deflates messages of every kind with windows of several
 // sizes, some forgotten again, and inflates them as a client would.
 func TestTakeoverWindow(t *testing.T) {
+	e := engine{blocks: new(blockEncoder)}
 	for _, most := range []int{256, 1000, 8 << 10, 16 << 10} {
 		r := rand.New(rand.NewPCG(uint64(most), 1))
 		w := takeoverWindow{most: most}
@@ -239,11 +240,17 @@ func TestTakeoverWindow(t *testing.T) {
 			default:
 				m = fmt.Appendf(nil, `["p",["D",0,0,[%d,3,[18,"%d.%03d"]]]]`, r.IntN(120), r.IntN(10), r.IntN(1000))
 			}
-			if len(m) > min(most, takeoverSmall) {
-				w.enter(w.append(m))
-			} else {
-				out := w.deflate(nil, m)
-				if r.IntN(8) == 0 {
+			if kept := len(m) <= most; len(m) > 0 {
+				var out []byte
+				if kept && len(m) <= takeoverSmall {
+					out = w.deflate(nil, m)
+				} else {
+					out = e.message(nil, &w, m)
+				}
+				if !kept {
+					w.enter(w.append(m))
+				}
+				if kept && r.IntN(8) == 0 {
 					w.forget(len(m))
 					continue
 				}

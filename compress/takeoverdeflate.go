@@ -6,7 +6,7 @@ import (
 )
 
 // takeoverWindow is what one client has inflated lately, and a table of the
-// places in it. It deflates small messages (RFC 1951) with the fixed codes:
+// places in it. Small messages are deflated (RFC 1951) with the fixed codes:
 // their own would take more room than they save. The table is kept from
 // message to message, as to fill it again costs more than the message.
 type takeoverWindow struct {
@@ -86,15 +86,31 @@ func (t *takeoverWindow) forget(n int) { t.buf = t.buf[:len(t.buf)-n] }
 // history is what a message may repeat.
 func (t *takeoverWindow) history() []byte { return t.buf[max(0, len(t.buf)-t.most):] }
 
-// deflate appends payload, at most takeoverSmall bytes, as one block and what
-// flushes it, without the 00 00 ff ff at the end.
-func (t *takeoverWindow) deflate(dst, payload []byte) []byte {
-	i := t.append(payload)
-	for j := max(i-3, 0); j < i; j++ {
-		t.put(j)
+// add makes payload the end of the window and returns where it starts there.
+func (t *takeoverWindow) add(payload []byte) (start int) {
+	start = t.append(payload)
+	for i := max(start-3, 0); i < start; i++ {
+		t.put(i) // too little followed until now
 	}
+	return start
+}
+
+// deflate appends payload, at most takeoverSmall bytes, as one block with the
+// fixed codes and what flushes it, without the 00 00 ff ff at the end.
+func (t *takeoverWindow) deflate(dst, payload []byte) []byte {
+	var room [takeoverSmall/minMatch + 1]command
+	commands := t.copies(room[:0], t.add(payload))
 	w := bitWriter{out: dst}
-	r := w.room(9*len(payload)+32).bits(3, 2)
+	w.write(3, deflateFixed<<1)
+	writeDeflate(&w, payload, commands, &fixedSymbols, &fixedDistances, 9*len(payload)+16)
+	deflateFlush(&w)
+	return w.out
+}
+
+// copies appends commands for all from i on, and puts its places into the
+// table.
+func (t *takeoverWindow) copies(dst []command, i int) []command {
+	emitted := i
 	for at := t.find(i); i < len(t.buf); {
 		t.put(i)
 		var next windowMatch
@@ -102,19 +118,18 @@ func (t *takeoverWindow) deflate(dst, payload []byte) []byte {
 			next = t.find(i + 1)
 		}
 		if at.gain <= 0 || next.gain > at.gain { // a literal
-			r = r.add(fixedSymbols[t.buf[i]]).flush()
 			i, at = i+1, next
 			continue
 		}
-		code, width := distanceCode(at.distance)
-		r = r.add(fixedLengths[at.length]).bits(width, code).flush()
+		dst = append(dst, command{uint32(i - emitted), uint32(at.length), uint32(at.distance)})
 		t.enterCopy(i+1, i+at.length)
 		i += at.length
-		at = t.find(i)
+		at, emitted = t.find(i), i
 	}
-	w.end(r.bits(7+3, 0)) // the end of the block, and an empty one
-	w.align()
-	return w.out
+	if emitted < i {
+		dst = append(dst, command{insert: uint32(i - emitted)})
+	}
+	return dst
 }
 
 // sameLength is how many bytes, at most most, are the same from a and from b
@@ -156,8 +171,8 @@ func (t *takeoverWindow) find(i int) (best windowMatch) {
 				continue // no longer, and mostly farther
 			}
 			n := sameLength(base, i-d, i, most)
-			_, width := distanceCode(d)
-			if g := 8*n - int(fixedLengths[n]>>16) - int(width); g > best.gain {
+			_, width := distanceSymbol(uint32(d))
+			if g := 8*n - int(fixedLengths[n]) - 5 - int(width); g > best.gain {
 				best = windowMatch{n, d, g}
 			}
 		}
@@ -165,19 +180,10 @@ func (t *takeoverWindow) find(i int) (best windowMatch) {
 	return best
 }
 
-// fixedLengths are the fixed codes of lengths with their extra bits, as
-// width<<16 | bits.
-var fixedLengths = func() (lengths [maxPiece + 1]uint32) {
+// fixedLengths is how many bits a length takes with the fixed codes.
+var fixedLengths = func() (widths [maxPiece + 1]uint8) {
 	for i, l := range lengthSymbols {
-		c := fixedSymbols[l.symbol]
-		lengths[minPiece+i] = c + uint32(l.width)<<16 | uint32(l.extra)<<(c>>16)
+		widths[minPiece+i] = uint8(fixedSymbols[l.symbol]>>16) + l.width
 	}
-	return lengths
+	return widths
 }()
-
-// distanceCode is the fixed code of a distance with its extra bits, and its
-// width.
-func distanceCode(distance int) (code uint64, width uint) {
-	symbol, extra := distanceSymbol(uint32(distance))
-	return uint64(fixedDistances[symbol]&31) | uint64(distance-1)&(1<<extra-1)<<5, 5 + extra
-}

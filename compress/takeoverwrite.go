@@ -89,12 +89,12 @@ func (t *takeoverConn) compress(out []byte, first byte, header, payload []byte) 
 	before := len(out)
 	out = append(out, 0, 0, 0, 0)
 	window := &t.window
-	small := len(payload) <= min(takeoverSmall, window.most)
+	kept := len(payload) <= window.most // in one piece
 	seed := len(window.buf)+len(payload) <= window.most/2
-	if small {
+	if kept && len(payload) <= takeoverSmall {
 		out = window.deflate(out, payload)
 	} else if e := t.c.engines.acquire(messageCoding); e != nil {
-		out = e.message(out, window.history(), payload)
+		out = e.message(out, window, payload)
 		e.release()
 	} else {
 		t.c.count.refusedBusy.Add(1)
@@ -102,7 +102,7 @@ func (t *takeoverConn) compress(out []byte, first byte, header, payload []byte) 
 	}
 	n := len(out) - before - 4
 	if n >= len(payload) && !seed {
-		if small {
+		if kept {
 			window.forget(len(payload))
 		}
 		return append(append(out[:before], header...), payload...)
@@ -114,7 +114,7 @@ func (t *takeoverConn) compress(out []byte, first byte, header, payload []byte) 
 		out[before], out[before+1] = first|0x40, 126
 		binary.BigEndian.PutUint16(out[before+2:], uint16(n))
 	}
-	if !small && window.most > 0 {
+	if !kept && window.most > 0 {
 		window.enter(window.append(payload))
 	}
 	t.c.count.encoded(messageCoding, len(payload), n, time.Since(start))
@@ -122,11 +122,17 @@ func (t *takeoverConn) compress(out []byte, first byte, header, payload []byte) 
 }
 
 // message appends payload deflated, without the 00 00 ff ff at the end. It may
-// copy from history.
-func (e *engine) message(dst, history, payload []byte) []byte {
-	e.join = append(append(e.join[:0], history...), payload...)
+// copy from the window, of which it is a part then if it is not longer.
+func (e *engine) message(dst []byte, window *takeoverWindow, payload []byte) []byte {
 	w := bitWriter{out: dst}
-	e.blocks.deflate(&w, e.join, len(history), false)
+	if len(payload) <= window.most {
+		e.blocks.commands = window.copies(e.blocks.commands[:0], window.add(payload))
+		e.blocks.deflateBlock(&w, payload, false)
+	} else {
+		history := window.history()
+		e.join = append(append(e.join[:0], history...), payload...)
+		e.blocks.deflate(&w, e.join, len(history), false)
+	}
 	deflateFlush(&w)
 	return w.out
 }
