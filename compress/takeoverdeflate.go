@@ -29,12 +29,13 @@ const (
 	windowBytes = windowRoom + 2*windowWays<<windowBits
 )
 
-func hashWindow(v uint32) uint32 { return v * 0x9e3779b1 >> (32 - windowBits) }
+// hashWindow is of the first three bytes.
+func hashWindow(v uint32) uint32 { return v << 8 * 0x9e3779b1 >> (32 - windowBits) }
 
 // enter puts the places from start on into the table, and those before it
 // that too little followed until now.
 func (t *takeoverWindow) enter(start int) {
-	for i := max(start-3, 0); i < len(t.buf); i++ {
+	for i := max(start-minPiece+1, 0); i < len(t.buf); i++ {
 		t.put(i)
 	}
 }
@@ -51,7 +52,7 @@ func (t *takeoverWindow) enterCopy(from, to int) {
 }
 
 func (t *takeoverWindow) put(i int) {
-	if i+4 > len(t.buf) {
+	if i+minPiece > len(t.buf) {
 		return
 	}
 	e := &t.table[hashWindow(load32(unsafe.Pointer(unsafe.SliceData(t.buf)), i))]
@@ -62,9 +63,9 @@ func (t *takeoverWindow) put(i int) {
 // append makes p the end of the window and returns where it starts there.
 func (t *takeoverWindow) append(p []byte) (start int) {
 	if t.buf == nil {
-		t.buf, t.table = make([]byte, 0, t.most+windowRoom), new([1 << windowBits]windowPlaces)
+		t.buf, t.table = make([]byte, 0, t.most+windowRoom+1), new([1 << windowBits]windowPlaces)
 	}
-	drop := len(t.buf) + len(p) - cap(t.buf)
+	drop := len(t.buf) + len(p) - t.most - windowRoom
 	switch {
 	case len(p) > t.most: // all that was is out of reach, and the front of p
 		t.base += uint32(len(t.buf) + len(p) - t.most)
@@ -89,7 +90,7 @@ func (t *takeoverWindow) history() []byte { return t.buf[max(0, len(t.buf)-t.mos
 // add makes payload the end of the window and returns where it starts there.
 func (t *takeoverWindow) add(payload []byte) (start int) {
 	start = t.append(payload)
-	for i := max(start-3, 0); i < start; i++ {
+	for i := max(start-minPiece+1, 0); i < start; i++ {
 		t.put(i) // too little followed until now
 	}
 	return start
@@ -98,8 +99,8 @@ func (t *takeoverWindow) add(payload []byte) (start int) {
 // deflate appends payload, at most takeoverSmall bytes, as one block with the
 // fixed codes and what flushes it, without the 00 00 ff ff at the end.
 func (t *takeoverWindow) deflate(dst, payload []byte) []byte {
-	var room [takeoverSmall/minMatch + 1]command
-	commands := t.copies(room[:0], t.add(payload))
+	var room [takeoverSmall/minPiece + 1]command
+	commands := t.copies(room[:0], t.add(payload), 8)
 	w := bitWriter{out: dst}
 	w.write(3, deflateFixed<<1)
 	writeDeflate(&w, payload, commands, &fixedSymbols, &fixedDistances, 9*len(payload)+16)
@@ -107,15 +108,15 @@ func (t *takeoverWindow) deflate(dst, payload []byte) []byte {
 	return w.out
 }
 
-// copies appends commands for all from i on, and puts its places into the
-// table.
-func (t *takeoverWindow) copies(dst []command, i int) []command {
+// copies appends commands for all from i on, where a byte takes so many bits,
+// and puts its places into the table.
+func (t *takeoverWindow) copies(dst []command, i, bits int) []command {
 	emitted := i
-	for at := t.find(i); i < len(t.buf); {
+	for at := t.find(i, bits); i < len(t.buf); {
 		t.put(i)
 		var next windowMatch
 		if at.gain <= 0 || at.length < 32 {
-			next = t.find(i + 1)
+			next = t.find(i+1, bits)
 		}
 		if at.gain <= 0 || next.gain > at.gain { // a literal
 			i, at = i+1, next
@@ -124,7 +125,7 @@ func (t *takeoverWindow) copies(dst []command, i int) []command {
 		dst = append(dst, command{uint32(i - emitted), uint32(at.length), uint32(at.distance)})
 		t.enterCopy(i+1, i+at.length)
 		i += at.length
-		at, emitted = t.find(i), i
+		at, emitted = t.find(i, bits), i
 	}
 	if emitted < i {
 		dst = append(dst, command{insert: uint32(i - emitted)})
@@ -150,29 +151,34 @@ func sameLength(base unsafe.Pointer, a, b, most int) int {
 // A windowMatch is a possible copy and the bits that it saves.
 type windowMatch struct{ length, distance, gain int }
 
-// find looks for the copy that saves most at i.
-func (t *takeoverWindow) find(i int) (best windowMatch) {
+// find looks for the copy that saves most at i. There is a byte behind the
+// window that may be read.
+func (t *takeoverWindow) find(i, bits int) (best windowMatch) {
 	buf := t.buf
-	if i+4 > len(buf) {
+	if i+minPiece > len(buf) {
 		return best
 	}
 	base := unsafe.Pointer(unsafe.SliceData(buf))
 	v := load32(base, i)
 	here := uint16(t.base + uint32(i))
-	most := min(258, len(buf)-i)
+	most := min(maxPiece, len(buf)-i)
 	for _, places := range t.table[hashWindow(v)] {
 		for range windowWays / 2 {
 			d := int(here - uint16(places))
 			places >>= 16
-			if d == 0 || d > i || load32(base, i-d) != v {
+			if d == 0 || d > i {
 				continue
 			}
-			if best.length == most || best.length > 4 && buf[i-d+best.length] != buf[i+best.length] {
+			other := load32(base, i-d) ^ v
+			if other<<8 != 0 || best.length == most || best.length > minPiece && buf[i-d+best.length] != buf[i+best.length] {
 				continue // no longer, and mostly farther
 			}
-			n := sameLength(base, i-d, i, most)
+			n := minPiece
+			if other == 0 && most > minPiece {
+				n = sameLength(base, i-d, i, most)
+			}
 			_, width := distanceSymbol(uint32(d))
-			if g := 8*n - int(fixedLengths[n]) - 5 - int(width); g > best.gain {
+			if g := bits*n - int(fixedLengths[n]) - 5 - int(width); g > best.gain {
 				best = windowMatch{n, d, g}
 			}
 		}

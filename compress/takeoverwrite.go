@@ -126,7 +126,7 @@ func (t *takeoverConn) compress(out []byte, first byte, header, payload []byte) 
 func (e *engine) message(dst []byte, window *takeoverWindow, payload []byte) []byte {
 	w := bitWriter{out: dst}
 	if len(payload) <= window.most {
-		e.blocks.commands = window.copies(e.blocks.commands[:0], window.add(payload))
+		e.blocks.commands = window.copies(e.blocks.commands[:0], window.add(payload), 6)
 		e.blocks.deflateBlock(&w, payload, false)
 	} else {
 		history := window.history()
