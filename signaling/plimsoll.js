@@ -1,4 +1,4 @@
-// Client of a Plimsoll signaling hub: reconnects with full jitter, resumes.
+// Client of a Plimsoll hub: reconnects with full jitter, resumes.
 //
 //   const p = new Plimsoll({ onMessage: (m) => …, onState: (s) => … });
 //   p.send('room:chat', { text: 'hello' });
@@ -17,16 +17,17 @@ export class PlimsollError extends Error {
 }
 
 export class Plimsoll {
-  #o; #ws; #timer; #beat; #alive = 0; #attempt = 0; #token = ''; #session = '';
+  #o; #ws; #timer; #beat; #alive; #attempt = 0; #token = ''; #session = '';
   #received = 0; // messages of this session
-  #sent = 0; // of ours, those before #out[0]: they have arrived
+  #sent = 0; // of ours, before #out[0]: they have arrived
   #out = []; // not known to have arrived
-  #open = false; #closed = false; #id = 0; #calls = new Map();
+  #open; #closed; #id = 0; #calls = new Map();
   hello = null;
 
   // path (/ws) or url, onMessage(message), onState(state), maxDelay of a
-  // reconnect, timeout of a request (ms), maxOut messages kept, WebSocket.
-  constructor(options = {}) {
+  // reconnect, spread() of one who waits, timeout of a request (ms),
+  // maxOut messages kept, WebSocket.
+  constructor(options) {
     this.#o = { path: '/ws', maxDelay: 20000, timeout: 15000, maxOut: 256,
       onMessage() {}, onState() {}, ...options };
     globalThis.addEventListener?.('online', this.retry);
@@ -157,9 +158,9 @@ export class Plimsoll {
     ws.close();
     if (FINAL.has(code)) return this.#end(code, reason);
     const hint = /retry-after=([\d.]+)/.exec(reason);
-    const spread = Math.random() * Math.min(this.#o.maxDelay, 500 * 2 ** this.#attempt++);
-    const inMs = Math.round(hint ? hint[1] * 1000 + Math.random() * 1000 : spread);
-    this.#o.onState({ state: 'reconnecting', attempt: this.#attempt, inMs, code, reason });
+    const most = hint ? 1000 : Math.min(this.#o.maxDelay, Math.max(this.#o.spread?.() || 0, 500 * 2 ** this.#attempt));
+    const inMs = (hint?.[1] ?? 0) * 1000 + Math.random() * most;
+    this.#o.onState({ state: 'reconnecting', attempt: ++this.#attempt, inMs, code, reason });
     this.#timer = setTimeout(this.retry, inMs);
   }
 

@@ -60,6 +60,11 @@ type Options struct {
 	MaxOut int
 	// MaxDelay bounds the wait before a reconnect without a hint. Default 20 s.
 	MaxDelay time.Duration
+	// Spread, if set, is asked when the connection is lost without a hint: over
+	// how long the next attempt may be put off, if that is more than otherwise
+	// (500 ms at first). One who can wait leaves the way to those who cannot when
+	// a server with many people dies. It is called on the client's goroutine.
+	Spread func() time.Duration
 }
 
 // Message is what the server sent.
@@ -314,7 +319,11 @@ func (c *Client) run(ws *websocket.Conn) {
 			c.state(State{Name: "closed", Code: code, Reason: reason})
 			return
 		}
-		in := time.Duration(rand.Int64N(int64(min(c.opt.MaxDelay, 500*time.Millisecond<<min(attempt, 10)))))
+		spread := 500 * time.Millisecond << min(attempt, 10)
+		if c.opt.Spread != nil {
+			spread = max(spread, c.opt.Spread())
+		}
+		in := rand.N(min(c.opt.MaxDelay, spread))
 		if _, hint, ok := strings.Cut(reason, "retry-after="); ok {
 			if sec, err := strconv.ParseFloat(strings.TrimSpace(hint), 64); err == nil && sec >= 0 && sec < 3600 {
 				in = time.Duration((sec + rand.Float64()) * float64(time.Second))

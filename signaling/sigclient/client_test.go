@@ -63,6 +63,24 @@ func TestDrops(t *testing.T) {
 	require.ErrorIs(t, c.Send("n", 1), sigclient.ErrClosed)
 }
 
+// TestSpread has one who can wait put off the next attempt, and only such a one.
+func TestSpread(t *testing.T) {
+	url := open(t, func(*signaling.Peer, signaling.Message) {})
+	var spread time.Duration
+	states := make(chan sigclient.State, 10)
+	c, err := sigclient.Dial(t.Context(), sigclient.Options{URL: url, MaxDelay: 2000 * time.Hour,
+		Spread: func() time.Duration { return spread }, OnState: func(s sigclient.State) { states <- s }})
+	require.NoError(t, err)
+	require.Equal(t, "open", (<-states).Name)
+	c.Drop()
+	require.Less(t, (<-states).In, 500*time.Millisecond)
+	require.Equal(t, "open", (<-states).Name)
+	spread = 1000 * time.Hour
+	c.Drop()
+	require.Greater(t, (<-states).In, 500*time.Millisecond) // but once in seven million
+	require.NoError(t, c.Close())
+}
+
 func TestFinalClose(t *testing.T) {
 	url := open(t, func(p *signaling.Peer, m signaling.Message) {
 		if m.Type == "refuse" {

@@ -154,6 +154,18 @@ test('final codes end it, hints are followed', async () => {
   b.p.close();
 });
 
+test('who can wait lets others go first', async () => {
+  const { p, states, state } = client('ida', { spread: () => 1e9, maxDelay: 1e10 });
+  await state('open');
+  await cutAfter(1);
+  p.send('quiet');
+  const s = await state('reconnecting');
+  assert.ok(s.inMs > 500, `${s.inMs} ms`);
+  p.retry();
+  await until(() => states.at(-1).state === 'open');
+  p.close();
+});
+
 test('retry waits no longer', async () => {
   const { p, states, state } = client('gil');
   p.retry(); // while it connects: nothing
