@@ -95,7 +95,7 @@ func (l *life) exit() {
 
 // keep renews the lease, and finds out who is dead.
 func (l *life) keep() {
-	const look = 250 * time.Millisecond
+	const look = 50 * time.Millisecond
 	every := l.m.bus.opt.Lease / 5
 	due := time.Now().Add(every)
 	for sleep(l.ctx, min(look, every)) {
@@ -167,18 +167,22 @@ func (l *life) census(alive []string, now time.Time) {
 }
 
 // feel takes the pulse of those who acknowledge nothing: a process that ended
-// has no connections, and who waits for it needs not wait for the lease.
+// has no connections, and who waits for it needs not wait for the lease. People
+// who come back from there do: no new socket is served before every node says
+// that it knows of it, or is dead.
 func (l *life) feel(now time.Time) {
 	if l.m.bus.cluster { // slots that move interrupt the pulse of the living
 		return
 	}
 	var suspects []*peer
 	l.m.mu.Lock()
-	if calm := now.Sub(l.calm); calm > 2*time.Second {
-		for _, p := range l.peers {
-			if p.link.sent > 0 && now.Sub(p.link.progress) > suspectFrom/2 {
-				suspects = append(suspects, p)
-			}
+	calm := now.Sub(l.calm) > 2*time.Second
+	for _, p := range l.peers {
+		switch {
+		case !calm: // their pulse may have been interrupted as well
+			p.faint = time.Time{}
+		case p.link.sent > 0 && now.Sub(p.link.progress) > suspectFrom:
+			suspects = append(suspects, p)
 		}
 	}
 	l.m.mu.Unlock()
@@ -186,14 +190,18 @@ func (l *life) feel(now time.Time) {
 		ctx, cancel := context.WithTimeout(l.ctx, time.Second)
 		n, err := l.m.bus.opt.Client.SPublish(ctx, l.m.bus.pulse(p.full), "").Result()
 		cancel()
-		if err != nil {
-			return
-		}
 		l.m.mu.Lock()
-		if p.felt++; n > 0 {
-			p.felt = 0
+		switch {
+		case err != nil:
+			l.calm = time.Time{}
+			l.m.mu.Unlock()
+			return
+		case n > 0:
+			p.faint = time.Time{}
+		case p.faint.IsZero():
+			p.faint = now
 		}
-		over := p.felt >= 2
+		over := !p.faint.IsZero() && now.Sub(p.faint) >= pulseless
 		l.m.mu.Unlock()
 		if over {
 			l.lose(p, "its process ended")
@@ -208,7 +216,7 @@ func (l *life) beat() {
 	defer context.AfterFunc(l.ctx, func() { sub.Close() })() // Receive does not look at ctx
 	for l.ctx.Err() == nil {
 		if _, err := sub.Receive(l.ctx); err != nil {
-			sleep(l.ctx, 100*time.Millisecond)
+			sleep(l.ctx, 20*time.Millisecond) // short: without it this node looks dead
 		}
 	}
 }

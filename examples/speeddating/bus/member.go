@@ -17,11 +17,12 @@ import (
 )
 
 const (
-	inboxLength = 20_000           // entries; more only if nobody reads, and then the sender repeats
-	inboxKeep   = time.Minute      // the inbox of a node that is no more
-	readBlock   = time.Second      // one wait for new entries
-	suspectFrom = time.Second      // without an acknowledgement a node's pulse is felt
-	deadKept    = 10 * time.Minute // the dead are remembered
+	inboxLength = 20_000                 // entries; more only if nobody reads, and then the sender repeats
+	inboxKeep   = time.Minute            // the inbox of a node that is no more
+	readBlock   = time.Second            // one wait for new entries
+	suspectFrom = 250 * time.Millisecond // without an acknowledgement a node's pulse is felt
+	pulseless   = 200 * time.Millisecond // without a pulse and an acknowledgement a node is dead
+	deadKept    = 10 * time.Minute       // the dead are remembered
 )
 
 // member is a node that has joined here. Its incarnation, a life, is replaced
@@ -73,7 +74,7 @@ type peer struct {
 	over   chan struct{} // closed when it is dropped
 	told   chan struct{} // closed when it has told where its people are
 	knows  bool
-	felt   int // times that it had no pulse
+	faint  time.Time // since when it has no pulse
 }
 
 // begin starts a life and makes it known. before names the one that it follows.

@@ -103,7 +103,7 @@ func (l *life) take(b string) {
 			return
 		}
 	}
-	p.felt = 0
+	p.faint = time.Time{}
 	delete(l.absent, t.from)
 	fresh, doubled, gap := p.link.take(t, time.Now())
 	p.wake()

@@ -154,6 +154,37 @@ func TestQueueIsBounded(t *testing.T) {
 	}, 5*time.Second, time.Millisecond)
 }
 
+// A process that ended is known to be dead within half a second, and who comes from
+// there to another one waits no longer. One whose pulse alone is interrupted
+// lives.
+func TestDeathIsFelt(t *testing.T) {
+	srv := redistest.New(t)
+	a, at := open(t, srv.Client(t)), &listener{}
+	leave, err := a.Join(t.Context(), "n1", at.handler())
+	require.NoError(t, err)
+	t.Cleanup(leave)
+	mortal := srv.Client(t)
+	b := open(t, mortal)
+	leave, err = b.Join(t.Context(), "n2", dating.Handler{Message: func(string, []byte) {}})
+	require.NoError(t, err)
+	t.Cleanup(leave)
+	require.NoError(t, b.Subscribe(t.Context(), "n2", "ann"))
+	for began := time.Now(); time.Since(began) < 3*time.Second; time.Sleep(150 * time.Millisecond) {
+		require.NoError(t, srv.Client(t).ClientKillByFilter(t.Context(), "TYPE", "pubsub").Err())
+		a.Publish("n1", "ann", []byte("hello"))
+	}
+	at.mu.Lock()
+	require.Empty(t, at.left, "nobody was taken for dead")
+	at.mu.Unlock()
+	require.NoError(t, mortal.Close()) // as the kernel does for a process that is killed
+	began := time.Now()
+	require.NoError(t, a.Subscribe(t.Context(), "n1", "bob"))
+	took := time.Since(began)
+	t.Logf("a person is served %v after another node's end", took.Round(time.Millisecond))
+	require.Less(t, took, time.Second)
+	require.Eventually(t, func() bool { at.mu.Lock(); defer at.mu.Unlock(); return len(at.left) == 1 }, time.Second, time.Millisecond)
+}
+
 // A node that has nobody who is interested gets no byte of what is published,
 // and many messages share a command.
 func TestCommandsAndInterest(t *testing.T) {
