@@ -22,6 +22,11 @@ type Postgres struct {
 	ping    ping
 	seen    func(text string, args []any) // for tests: every statement
 
+	// What is asked when somebody connects.
+	sessions  gather[dating.TokenHash, dating.Session]
+	users     gather[dating.UserID, dating.User]
+	relations gather[viewer, []relative]
+
 	stop context.Context // ended by Close
 	end  context.CancelFunc
 	busy sync.WaitGroup
@@ -49,6 +54,9 @@ func OpenPostgres(ctx context.Context, url string, o Options) (*Postgres, error)
 		return nil, fmt.Errorf("store: open %s: %w", redacted(url), err)
 	}
 	s := &Postgres{o: o, waiting: make(chan struct{}, o.Queue+o.Conns)}
+	s.sessions = gather[dating.TokenHash, dating.Session]{fetch: s.sessionsOf, most: gatherWaits * o.Queue, full: &s.stats.refused}
+	s.users = gather[dating.UserID, dating.User]{fetch: s.usersOf, most: gatherWaits * o.Queue, full: &s.stats.refused}
+	s.relations = gather[viewer, []relative]{fetch: s.relationsOf, most: gatherWaits * o.Queue, full: &s.stats.refused}
 	s.stop, s.end = context.WithCancel(context.Background())
 	if s.pool, err = pgxpool.NewWithConfig(ctx, config); err != nil {
 		s.end()

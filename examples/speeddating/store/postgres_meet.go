@@ -7,31 +7,64 @@ import (
 	"github.com/plimsoll-go/plimsoll/examples/speeddating/dating"
 )
 
+// viewer is whose relations are asked for: those in force at now, of each kind at
+// most limit.
+type viewer struct {
+	id    dating.UserID
+	now   time.Time
+	limit int
+}
+
+// relative is one of them.
+type relative struct {
+	kind  int // 1: cooldown until, 2: reported, 3: introduced by
+	other dating.UserID
+	until time.Time
+	by    string
+}
+
 // Relations gives what one person's view of the others depends on.
 func (s *Postgres) Relations(ctx context.Context, id dating.UserID, now time.Time, limit int) (dating.Relations, error) {
 	rel := dating.Relations{Cooldowns: map[dating.UserID]time.Time{}, Introduced: map[dating.UserID]string{}}
-	err := s.rows(ctx, `(SELECT 1, other_id, until, '' FROM cooldowns WHERE user_id = $1 AND until > $2 ORDER BY until DESC LIMIT $3)
-		UNION ALL (SELECT 2, about_id, $2, '' FROM reports WHERE by_id = $1 LIMIT $3)
-		UNION ALL (SELECT 3, other_id, $2, by_name FROM introductions WHERE user_id = $1 LIMIT $3)`,
-		[]any{id, now, limit}, func(r scanner) error {
-			var kind int
-			var other dating.UserID
-			var until time.Time
-			var by string
-			if err := r.Scan(&kind, &other, &until, &by); err != nil {
+	list, _, err := s.relations.get(ctx, viewer{id, now, limit})
+	for _, r := range list {
+		switch r.kind {
+		case 1:
+			rel.Cooldowns[r.other] = r.until.UTC()
+		case 2:
+			rel.Reported = append(rel.Reported, r.other)
+		case 3:
+			rel.Introduced[r.other] = r.by
+		}
+	}
+	return rel, err
+}
+
+func (s *Postgres) relationsOf(ctx context.Context, viewers []viewer) (map[viewer][]relative, error) {
+	var ids []dating.UserID
+	var nows []time.Time
+	var limits []int
+	for _, v := range viewers {
+		ids, nows, limits = append(ids, v.id), append(nows, v.now), append(limits, v.limit)
+	}
+	got := make(map[viewer][]relative, len(viewers))
+	err := s.rows(ctx, `SELECT v.n, r.kind, r.other, r.until, r.by
+		FROM unnest($1::text[], $2::timestamptz[], $3::bigint[]) WITH ORDINALITY v (id, now, most, n), LATERAL (
+			(SELECT 1, other_id, until, '' FROM cooldowns WHERE user_id = v.id AND until > v.now ORDER BY until DESC LIMIT v.most)
+			UNION ALL (SELECT 2, about_id, v.now, '' FROM reports WHERE by_id = v.id LIMIT v.most)
+			UNION ALL (SELECT 3, other_id, v.now, by_name FROM introductions WHERE user_id = v.id LIMIT v.most)
+		) r (kind, other, until, by)`,
+		[]any{ids, nows, limits}, func(r scanner) error {
+			var n int
+			var one relative
+			if err := r.Scan(&n, &one.kind, &one.other, &one.until, &one.by); err != nil {
 				return err
 			}
-			switch kind {
-			case 1:
-				rel.Cooldowns[other] = until.UTC()
-			case 2:
-				rel.Reported = append(rel.Reported, other)
-			case 3:
-				rel.Introduced[other] = by
-			}
+			v := viewers[n-1]
+			got[v] = append(got[v], one)
 			return nil
 		})
-	return rel, err
+	return got, err
 }
 
 // SetCooldown keeps a and b apart until then, or longer if they are already.

@@ -40,6 +40,17 @@ func (s *Postgres) CreateGuest(ctx context.Context, u dating.User, se dating.Ses
 
 // Users gives those of ids that exist.
 func (s *Postgres) Users(ctx context.Context, ids []dating.UserID) (map[dating.UserID]dating.User, error) {
+	if len(ids) != 1 {
+		return s.usersOf(ctx, ids)
+	}
+	u, ok, err := s.users.get(ctx, ids[0])
+	if err != nil || !ok {
+		return nil, err
+	}
+	return map[dating.UserID]dating.User{u.ID: u}, nil
+}
+
+func (s *Postgres) usersOf(ctx context.Context, ids []dating.UserID) (map[dating.UserID]dating.User, error) {
 	users := make(map[dating.UserID]dating.User, len(ids))
 	err := s.rows(ctx, `SELECT `+userColumns+` FROM users WHERE id = ANY($1)`, []any{ids}, func(r scanner) error {
 		u, err := scanPGUser(r)
@@ -118,10 +129,30 @@ func (t *pgTx) addSession(se dating.Session) error {
 
 // Session gives a session, also one that is over.
 func (s *Postgres) Session(ctx context.Context, hash dating.TokenHash) (dating.Session, error) {
-	se := dating.Session{Hash: hash}
-	err := s.row(ctx, `SELECT user_id, expires_at FROM sessions WHERE hash = $1`, []any{hash[:]}, &se.User, &se.ExpiresAt)
-	se.ExpiresAt = se.ExpiresAt.UTC()
+	se, ok, err := s.sessions.get(ctx, hash)
+	if err == nil && !ok {
+		err = dating.ErrNotFound
+	}
 	return se, err
+}
+
+func (s *Postgres) sessionsOf(ctx context.Context, hashes []dating.TokenHash) (map[dating.TokenHash]dating.Session, error) {
+	list := make([][]byte, len(hashes))
+	for i := range hashes {
+		list[i] = hashes[i][:]
+	}
+	sessions := make(map[dating.TokenHash]dating.Session, len(hashes))
+	err := s.rows(ctx, `SELECT hash, user_id, expires_at FROM sessions WHERE hash = ANY($1)`, []any{list}, func(r scanner) error {
+		var hash []byte
+		var se dating.Session
+		if err := r.Scan(&hash, &se.User, &se.ExpiresAt); err != nil {
+			return err
+		}
+		se.Hash, se.ExpiresAt = dating.TokenHash(hash), se.ExpiresAt.UTC()
+		sessions[se.Hash] = se
+		return nil
+	})
+	return sessions, err
 }
 
 // ReplaceSessions ends every session of se.User and adds se. Of logins at once

@@ -195,11 +195,13 @@ func TestPostgresRetries(t *testing.T) {
 	require.Zero(t, st.Errors)
 }
 
+func pgSession(i int) dating.TokenHash { return dating.TokenHash(fmt.Appendf(nil, "%-32d", i)[:32]) }
+
 func pgPeople(t testing.TB, s dating.Store, n int) []dating.UserID {
 	var ids []dating.UserID
 	for i := range n {
 		id := dating.UserID(fmt.Sprint("person-", i))
-		se := dating.Session{Hash: dating.TokenHash(fmt.Appendf(nil, "%-32d", i)[:32]), User: id, ExpiresAt: time.Now().Add(time.Hour)}
+		se := dating.Session{Hash: pgSession(i), User: id, ExpiresAt: time.Now().Add(time.Hour)}
 		require.NoError(t, s.CreateGuest(context.Background(), dating.User{ID: id, Name: "P", Gender: "male", CreatedAt: time.Now()}, se, nil))
 		ids = append(ids, id)
 	}
