@@ -55,7 +55,8 @@ func (p *person) arrive(ctx context.Context) {
 			Dialer:    p.r.websocket(p.index),
 			OnMessage: p.take,
 			OnState:   p.changed,
-			MaxDelay:  3 * time.Second,
+			MaxDelay:  4 * time.Second,
+			Spread:    p.spread,
 		})
 		return err
 	}) {
@@ -162,6 +163,15 @@ func (p *person) changed(s sigclient.State) {
 			f.announce(fmt.Sprintf("socket closed: code %d", s.Code))
 		}
 	}
+}
+
+// spread is how the page does it: who is in a call comes back at once, and those
+// who wait take the longer the more they are, up to 4 s, within the grace.
+func (p *person) spread() time.Duration {
+	if p.call.Load() != nil {
+		return 0
+	}
+	return min(4*time.Second, time.Duration(p.r.opt.Users)*time.Millisecond/2)
 }
 
 // comeBack finds out what became of the call after the session was replaced: it
@@ -318,7 +328,7 @@ func (p *person) rejoin(ctx context.Context) bool {
 		if p.call.Load() != nil {
 			return true
 		}
-		if err = p.request(ctx, "queue:join", nil, nil); err == nil {
+		if err = p.request(ctx, "queue:join", map[string]bool{"delta": true}, nil); err == nil {
 			return true
 		}
 	}

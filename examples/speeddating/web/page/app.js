@@ -255,6 +255,7 @@ function hello(h) {
 
 // ── wiring ────────────────────────────────────────────────────────────────
 
+socket.spread = () => (call.talking() || invite.pending() ? 0 : queue.spread())
 socket.on('state', connection)
 socket.on('hello', hello)
 socket.on('call:start', () => { arriving = false; picture.stop() })

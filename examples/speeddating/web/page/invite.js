@@ -18,6 +18,9 @@ const expired = {
   restart: () => 'The server restarts. You can ask again in a moment.',
 }
 
+/** pending says whether one waits for an answer, or is waited for. */
+export const pending = () => Boolean(out || into)
+
 /** takeDevices hands the camera over to the call, opened already if the click did. */
 export function takeDevices() {
   const d = devices ?? openDevices()

@@ -32,6 +32,13 @@ export function start(onInvite) {
   setInterval(refreshCooldowns, 20000)
 }
 
+/**
+ * spread gives over how many ms those who only wait come back when a server dies:
+ * the more they are, the longer, so that those in calls are not held up. Within
+ * the grace of 5 s nobody misses them.
+ */
+export const spread = () => Math.min(4000, total / 2)
+
 /** join makes the person free, if that is what they want. */
 export async function join() {
   if (!free) return paint()

@@ -16,6 +16,9 @@ function emit(type, ...args) {
 const unreachable = new Set(['timeout', 'disconnected', 'closed'])
 
 export const socket = {
+  /** spread gives over how many ms one may put off coming back to a server that died; the page sets it. */
+  spread: () => 0,
+
   /** on('room:chat', data => …); also on('state', info => …) and on('hello', …). */
   on(type, fn) {
     handlers.set(type, [...(handlers.get(type) ?? []), fn])
@@ -26,6 +29,7 @@ export const socket = {
     if (client) return
     const mine = ++generation
     client = new Plimsoll({
+      spread: () => socket.spread(),
       onMessage: (m) => { if (mine === generation) emit(m.type, m.data ?? {}) },
       onState: (info) => {
         if (mine !== generation) return
