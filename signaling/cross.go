@@ -136,18 +136,24 @@ func (r *Room) heard(e Event) {
 		return
 	}
 	switch {
-	case c.Signal == nil:
+	case c.To == "":
 		r.sendLocal(c.frame())
 	case c.Node != r.hub.node:
 		r.arrived(&c)
 	}
 }
 
-// remote hands a signal to Options.Remote.
-func (r *Room) remote(to, typ string, s *signal) *Error {
-	b, err := json.Marshal(crossing{Node: r.hub.node, To: to, Type: typ, Signal: s})
+// across takes c to a member whose socket is not on this hub.
+func (r *Room) across(c crossing) *Error {
+	if r.opt.Remote == nil {
+		if !r.hub.publish("room/"+r.id, c) {
+			return ErrUnreachable
+		}
+		return nil
+	}
+	b, err := json.Marshal(c)
 	if err == nil {
-		err = r.opt.Remote(to, b)
+		err = r.opt.Remote(c.To, b)
 	}
 	if err == nil {
 		return nil
@@ -163,16 +169,22 @@ func (r *Room) remote(to, typ string, s *signal) *Error {
 // the message. ErrInvalidSignal: data is none of Remote's.
 func (r *Room) Arrived(data []byte) error {
 	var c crossing
-	if json.Unmarshal(data, &c) != nil || c.Signal == nil || c.Signal.RoomID != r.id {
+	if json.Unmarshal(data, &c) != nil || c.Signal == nil && c.Frame == nil || c.Signal != nil && c.Signal.RoomID != r.id {
 		return ErrInvalidSignal
 	}
 	r.arrived(&c)
 	return nil
 }
 
-// arrived delivers a signal of a member whose socket is on another hub. That
-// hub has checked it; what is checked again is what depends on this side.
+// arrived delivers what a member has whose socket is on another hub. That hub
+// has checked it; what is checked again is what depends on this side.
 func (r *Room) arrived(c *crossing) {
+	if c.Signal == nil { // it was forwarded
+		if to := r.Joined(c.To); to != nil {
+			to.SendFrame(c.frame())
+		}
+		return
+	}
 	r.mu.Lock()
 	from, to := r.members[c.Signal.From], r.members[c.To]
 	if r.closed || from == nil || to == nil || to.peer == nil {

@@ -47,6 +47,7 @@ func (e *Error) Error() string { return "signaling: " + e.Code + ": " + e.Messag
 // nobody can probe for rooms.
 var (
 	ErrNotInRoom        = &Error{"not_in_room", "no such room for this connection"}
+	ErrInvalidMessage   = &Error{"invalid_message", "not a message for others"}
 	ErrInvalidSignal    = &Error{"invalid_signal", "not a valid signaling message"}
 	ErrInvalidSDP       = &Error{"invalid_sdp", "not an acceptable session description"}
 	ErrInvalidCandidate = &Error{"invalid_candidate", "not an acceptable ICE candidate"}

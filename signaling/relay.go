@@ -16,6 +16,8 @@ type signal struct {
 	Description *Description   `json:"description,omitempty"`
 	Candidate   *ICECandidate  `json:"candidate,omitempty"`
 	Candidates  []ICECandidate `json:"candidates,omitempty"`
+
+	sdp []byte // Description.SDP as the client wrote it, if that is known
 }
 
 // Relay finds the room that m names and relays m there. ErrNotInRoom if there
@@ -98,22 +100,16 @@ func (r *Room) relay(p *Peer, typ string, s signal) *Error {
 		r.mu.Unlock() // all of them were out of date
 	case to.peer != nil:
 		r.deliverUnlock(to.peer, class, typ, &s)
-	case r.opt.Remote != nil:
+	case r.opt.Remote != nil || r.hub.opt.Bus != nil:
 		r.mu.Unlock()
-		return r.remote(to.user, typ, &s)
-	case r.hub.opt.Bus != nil:
-		r.mu.Unlock()
-		if !r.hub.publish("room/"+r.id, crossing{Node: r.hub.node, To: to.user, Type: typ, Signal: &s}) {
-			return ErrUnreachable
-		}
+		return r.across(crossing{Node: r.hub.node, To: to.user, Type: typ, Signal: &s})
 	default:
 		r.mu.Unlock() // nobody is there yet: the first offer after Join will do
 	}
 	return nil
 }
 
-// deliverUnlock queues a signal for p under the room's lock, so that what one
-// sender sends stays in order, and unlocks it.
+// deliverUnlock queues a signal for p and unlocks the room.
 func (r *Room) deliverUnlock(p *Peer, class Class, typ string, s *signal) {
 	size := 256
 	if s.Description != nil {
@@ -126,10 +122,21 @@ func (r *Room) deliverUnlock(p *Peer, class Class, typ string, s *signal) {
 	}
 	f := frameOf(class, b)
 	f.private = true
-	err = p.enqueue(f)
+	d := p.deliver(f)
 	r.mu.Unlock()
-	p.queued(f, err)
+	d.done(f)
 }
+
+// delivery is a frame that was queued for a peer under the lock of a room, so
+// that what one sender sends stays in order. The rest of it is done without.
+type delivery struct {
+	to  *Peer
+	err error
+}
+
+func (p *Peer) deliver(f *Frame) delivery { return delivery{p, p.enqueue(f)} }
+
+func (d delivery) done(f *Frame) { d.to.queued(f, d.err) }
 
 // offer notes that the member's latest offer went to another.
 func (m *member) offer(to *member) {
@@ -198,15 +205,12 @@ func (m *member) current(c ICECandidate) bool {
 
 // relayedAs counts an outcome.
 func (h *Hub) relayedAs(e *Error) error {
-	code := "ok"
-	if e != nil {
-		code = e.Code
-	}
-	h.mu.Lock()
-	h.relayed[code]++
-	h.mu.Unlock()
 	if e == nil {
+		h.stats.relayed.Add(1)
 		return nil
 	}
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	h.relayed[e.Code]++
 	return e
 }

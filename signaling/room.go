@@ -48,6 +48,9 @@ type Room struct {
 	members map[string]*member
 }
 
+// maxMembers is how many a room may have.
+const maxMembers = 16
+
 // member is the state of one user in a room. user and rank never change and
 // are read without a lock; the rest is guarded by the room's.
 type member struct {
@@ -89,8 +92,8 @@ func (h *Hub) OpenRoom(id string, o RoomOptions) (*Room, error) {
 	if id == "" || len(id) > 128 {
 		errs = append(errs, fmt.Errorf("signaling: room id %q, want 1 to 128 bytes", id))
 	}
-	if n := len(o.Members); n < 2 || n > 16 || n != len(r.members) {
-		errs = append(errs, fmt.Errorf("signaling: RoomOptions.Members = %q, want 2 to 16 different users", o.Members))
+	if n := len(o.Members); n < 2 || n > maxMembers || n != len(r.members) {
+		errs = append(errs, fmt.Errorf("signaling: RoomOptions.Members = %q, want 2 to %d different users", o.Members, maxMembers))
 	}
 	if r.members[o.Initiator] == nil {
 		errs = append(errs, fmt.Errorf("signaling: RoomOptions.Initiator = %q, want a member", o.Initiator))

@@ -50,7 +50,10 @@ func (s *scanner) value() (v []byte, ok bool) {
 	case c == '"':
 		ok = s.str()
 	case c == '{':
-		ok = s.object(func([]byte, []byte) bool { return true })
+		ok = s.object(func([]byte) bool {
+			_, ok := s.value()
+			return ok
+		})
 	case c == '[':
 		ok = s.array()
 	case c == 't':
@@ -174,9 +177,10 @@ func (s *scanner) array() bool {
 	return true
 }
 
-// object walks over an object and gives out its fields, keys without their
-// quotes. It is not sure of keys that are not plain ASCII.
-func (s *scanner) object(field func(key, value []byte) bool) bool {
+// object walks over an object. It calls field with each key, without its
+// quotes, and field reads the value. It is not sure of keys that are not plain
+// ASCII.
+func (s *scanner) object(field func(key []byte) bool) bool {
 	if s.depth--; s.depth < 0 || !s.eat('{') {
 		return false
 	}
@@ -188,16 +192,7 @@ func (s *scanner) object(field func(key, value []byte) bool) bool {
 				return false
 			}
 			key := s.b[first+1 : s.i-1]
-			for _, c := range key {
-				if c == '\\' || c >= utf8.RuneSelf {
-					return false
-				}
-			}
-			if !s.eat(':') {
-				return false
-			}
-			v, ok := s.value()
-			if !ok || !field(key, v) {
+			if plain(key) < len(key) || !s.eat(':') || !field(key) {
 				return false
 			}
 			if s.eat('}') {
@@ -212,14 +207,22 @@ func (s *scanner) object(field func(key, value []byte) bool) bool {
 	return true
 }
 
-// fields gives out the fields of b, if b is one object and nothing else.
-func fields(b []byte, depth int, field func(key, value []byte) bool) bool {
-	s := scanner{b: b, depth: depth}
+// whole is object, if that is all there is.
+func (s *scanner) whole(field func(key []byte) bool) bool {
 	if !s.object(field) {
 		return false
 	}
 	s.space()
-	return s.i == len(b)
+	return s.i == len(s.b)
+}
+
+// text reads a string and returns what it says.
+func (s *scanner) text() (string, bool) {
+	v, ok := s.value()
+	if !ok {
+		return "", false
+	}
+	return text(v)
 }
 
 // text returns what the string in v says, which a scanner has seen.
@@ -276,18 +279,20 @@ func anyCase(key []byte, names ...string) bool {
 // scanMessage reads an envelope. ok is false if parseMessage must look itself.
 func scanMessage(b []byte, maxDepth int) (m Message, ok bool) {
 	var typ, id, data []byte
-	ok = fields(b, maxDepth, func(key, v []byte) bool {
+	s := scanner{b: b, depth: maxDepth}
+	ok = s.whole(func(key []byte) (ok bool) {
 		switch string(key) {
 		case "type":
-			typ = v
+			typ, ok = s.value()
 		case "id":
-			id = v
+			id, ok = s.value()
 		case "data":
-			data = v
+			data, ok = s.value()
 		default:
-			return !anyCase(key, "type", "id", "data")
+			_, ok = s.value()
+			ok = ok && !anyCase(key, "type", "id", "data")
 		}
-		return true
+		return ok
 	})
 	if !ok || len(typ) < 3 || len(id) > 128 {
 		return Message{}, false
@@ -319,36 +324,47 @@ func parseSignal(b []byte) (signal, bool) {
 }
 
 func scanSignal(b []byte) (s signal, ok bool) {
-	ok = fields(b, 8, func(key, v []byte) (ok bool) {
+	in := scanner{b: b, depth: 8}
+	ok = in.whole(func(key []byte) (ok bool) {
 		switch string(key) {
 		case "roomId":
-			s.RoomID, ok = text(v)
+			s.RoomID, ok = in.text()
 		case "to":
-			s.To, ok = text(v)
-		case "offer":
-			n, err := strconv.ParseUint(string(v), 10, 64)
-			s.Offer, ok = n, err == nil
+			s.To, ok = in.text()
 		case "description":
 			if s.Description == nil {
 				s.Description = new(Description)
 			}
-			ok = fields(v, 1, func(key, v []byte) (ok bool) {
+			ok = in.object(func(key []byte) (ok bool) {
 				switch string(key) {
 				case "type":
-					s.Description.Type, ok = text(v)
+					s.Description.Type, ok = in.text()
 				case "sdp":
-					s.Description.SDP, ok = text(v)
+					if s.sdp, ok = in.value(); ok {
+						s.Description.SDP, ok = text(s.sdp)
+					}
 				default:
-					ok = !anyCase(key, "type", "sdp")
+					_, ok = in.value()
+					ok = ok && !anyCase(key, "type", "sdp")
 				}
 				return ok
 			})
-		case "candidate":
-			ok = json.Unmarshal(v, &s.Candidate) == nil
-		case "candidates":
-			ok = json.Unmarshal(v, &s.Candidates) == nil
 		default:
-			ok = !anyCase(key, "roomId", "from", "at", "to", "offer", "description", "candidate", "candidates")
+			var v []byte
+			if v, ok = in.value(); !ok {
+				return false
+			}
+			switch string(key) {
+			case "offer":
+				n, err := strconv.ParseUint(string(v), 10, 64)
+				s.Offer, ok = n, err == nil
+			case "candidate":
+				ok = json.Unmarshal(v, &s.Candidate) == nil
+			case "candidates":
+				ok = json.Unmarshal(v, &s.Candidates) == nil
+			default:
+				ok = !anyCase(key, "roomId", "from", "at", "to", "offer", "description", "candidate", "candidates")
+			}
 		}
 		return ok
 	})
@@ -366,7 +382,13 @@ func appendSignal(b []byte, typ string, s *signal) ([]byte, error) {
 	}
 	if s.Description != nil {
 		b = appendString(append(b, `,"description":{"type":`...), s.Description.Type)
-		b = append(appendString(append(b, `,"sdp":`...), s.Description.SDP), '}')
+		b = append(b, `,"sdp":`...)
+		if s.sdp != nil {
+			b = append(b, s.sdp...)
+		} else {
+			b = appendString(b, s.Description.SDP)
+		}
+		b = append(b, '}')
 	}
 	for _, c := range []struct {
 		name string

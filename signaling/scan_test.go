@@ -50,6 +50,12 @@ func FuzzScanSignal(f *testing.F) {
 		}
 		var want signal
 		require.NoError(t, json.Unmarshal(b, &want), "%q", b)
+		if got.sdp != nil {
+			var sdp string
+			require.NoError(t, json.Unmarshal(got.sdp, &sdp), "%q", b)
+			require.Equal(t, want.Description.SDP, sdp, "%q", b)
+			got.sdp = nil
+		}
 		require.Equal(t, want, got, "%q", b)
 	})
 }

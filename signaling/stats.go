@@ -28,7 +28,7 @@ type Stats struct {
 	Closed  map[int]int64    `json:"closed"`  // sessions over, by close code
 	Refused map[string]int64 `json:"refused"` // handshakes, by reason: full, origin, handshake, shutdown
 	Dropped map[string]int64 `json:"dropped"` // messages, by reason: full, latest, budget, reclaim
-	Relayed map[string]int64 `json:"relayed"` // signaling messages, by outcome: "ok" or the Error's code
+	Relayed map[string]int64 `json:"relayed"` // messages for others in a room, by outcome: "ok" or the Error's code
 
 	Panics int64 `json:"panics"` // callbacks that panicked
 	Shed   int64 `json:"shed"`   // peers ended or cut because TotalQueueBytes was used up, or by Reclaim
@@ -44,7 +44,7 @@ type counters struct {
 	closedSlow, panics, shed                                     atomic.Int64
 	droppedFull, droppedLatest, droppedBudget, droppedReclaim    atomic.Int64
 	refusedFull, refusedOrigin, refusedBad, refusedClosed        atomic.Int64
-	sockets, parked                                              atomic.Int64
+	sockets, parked, relayed                                     atomic.Int64
 }
 
 // Stats returns the hub's figures.
@@ -62,7 +62,7 @@ func (h *Hub) Stats() Stats {
 		Dropped: map[string]int64{"full": c.droppedFull.Load(), "latest": c.droppedLatest.Load(), "budget": c.droppedBudget.Load(),
 			"reclaim": c.droppedReclaim.Load()},
 		Closed:  map[int]int64{},
-		Relayed: map[string]int64{},
+		Relayed: map[string]int64{"ok": c.relayed.Load()},
 	}
 	h.mu.Lock()
 	defer h.mu.Unlock()

@@ -313,9 +313,23 @@ func (l *load) exchange() error {
 // pairs is how many pairs of sockets relay to each other: socket 2i and 2i+1.
 const pairs = 128
 
-// relay keeps one message of a KiB on the way in both directions of every pair
-// until total have arrived.
+// relay keeps one ordinary message of a KiB on the way in both directions of
+// every pair until total have arrived.
 func (l *load) relay(total int) error {
+	words := `"id":4611731,"sent":1764203047.25,"tags":["friends","evening"],"text":"` + text(900) + `"`
+	return l.pass(total, func(i int) string {
+		switch l.kind {
+		case "centrifuge":
+			return fmt.Sprintf(`{"id":2,"rpc":{"method":"relay","data":{"to":"%d",%s}}}`, i^1, words)
+		case "socket.io":
+			return fmt.Sprintf(`42["relay",{"to":"%d",%s}]`, i^1, words)
+		}
+		return fmt.Sprintf(`{"type":"room:chat","data":{"roomId":"pair%d",%s}}`, i/2, words)
+	})
+}
+
+// offer is relay with session descriptions, which plimsoll checks.
+func (l *load) offer(total int) error {
 	sdp := "v=0\r\no=- 4611731400430051336 2 IN IP4 127.0.0.1\r\ns=" + mark + "\r\nt=0 0\r\n" +
 		"m=application 9 UDP/DTLS/SCTP webrtc-datachannel\r\nc=IN IP4 0.0.0.0\r\na=ice-ufrag:ETEn\r\na=ice-pwd:OtSK0WpNtpUjkY4+86js7Z/l\r\n" +
 		"a=fingerprint:sha-256 19:E2:1C:3B:4B:9F:81:E6:B8:5C:F4:A5:A8:D8:73:04:BB:05:2F:70:9F:04:A9:0E:05:E9:26:33:E8:70:88:A2\r\n"
@@ -323,26 +337,30 @@ func (l *load) relay(total int) error {
 		sdp += fmt.Sprintf("a=rtpmap:%d opus/48000/2\r\n", i)
 	}
 	sdp = strings.ReplaceAll(sdp, "\r\n", `\r\n`)
-	of := func(i int) []byte {
+	return l.pass(total, func(i int) string {
 		switch l.kind {
 		case "centrifuge":
-			return frame(fmt.Sprintf(`{"id":2,"rpc":{"method":"relay","data":{"to":"%d","sdp":"%s"}}}`, i^1, sdp))
+			return fmt.Sprintf(`{"id":2,"rpc":{"method":"relay","data":{"to":"%d","sdp":"%s"}}}`, i^1, sdp)
 		case "socket.io":
-			return frame(fmt.Sprintf(`42["relay",{"to":"%d","sdp":"%s"}]`, i^1, sdp))
+			return fmt.Sprintf(`42["relay",{"to":"%d","sdp":"%s"}]`, i^1, sdp)
 		}
-		return frame(fmt.Sprintf(`{"type":"rtc:offer","data":{"roomId":"pair%d","description":{"type":"offer","sdp":"%s"}}}`, i/2, sdp))
+		return fmt.Sprintf(`{"type":"rtc:offer","data":{"roomId":"pair%d","description":{"type":"offer","sdp":"%s"}}}`, i/2, sdp)
+	})
+}
+
+// pass sends the message of every socket of a pair, and each again when that
+// socket has got the other's, until total have arrived.
+func (l *load) pass(total int, message func(i int) string) error {
+	frames := make([][]byte, 2*pairs)
+	for i := range frames {
+		frames[i] = frame(message(i))
 	}
 	left := total
 	send := func(s *sock) {
 		if left--; left >= 0 {
-			unix.Write(s.fd, of(s.i))
+			unix.Write(s.fd, frames[s.i])
 		}
 	}
-	frames := make([][]byte, 2*pairs)
-	for i := range frames {
-		frames[i] = of(i)
-	}
-	of = func(i int) []byte { return frames[i] }
 	l.each = send
 	for _, fd := range l.fds[:2*pairs] {
 		send(l.socks[fd])

@@ -39,6 +39,7 @@ func main() {
 	runs := flag.Int("runs", 3, "runs of each server; medians are printed")
 	only := flag.String("only", "raw,plimsoll,plimsoll-portable,gws,chat,centrifuge,socket.io", "servers")
 	ping := flag.Duration("ping", 5*time.Second, "how often the servers ping; their cost is computed for every 25 s")
+	relays := flag.Bool("relays", false, "measure only what is relayed")
 	profile := flag.String("profile", "", "write a CPU profile of each Go server's phases to this `directory`")
 	server := flag.String("serve", "", "run as this server (internal)")
 	flag.Parse()
@@ -59,6 +60,10 @@ func main() {
 	}
 	pin(1)
 	os.Setenv("BENCH_PROFILE", *profile)
+	measure := measure
+	if *relays {
+		measure = measureRelays
+	}
 	all := map[string][]figures{}
 	for i := range *runs {
 		for _, name := range names {
@@ -73,6 +78,10 @@ func main() {
 		}
 	}
 	fmt.Fprint(os.Stderr, "\r\033[K")
+	if *relays {
+		reportRelays(names, all)
+		return
+	}
 	report(names, all, *n, *runs)
 }
 
@@ -176,6 +185,9 @@ func begin(name string, deflate bool, ping time.Duration) (r *remote, base, live
 	if err == nil && !deflate {
 		err = warm.relay(1000)
 	}
+	if err == nil && !deflate {
+		err = warm.offer(1000)
+	}
 	if err != nil {
 		r.stop()
 		return nil, 0, 0, fmt.Errorf("warming up: %w", err)
@@ -224,19 +236,47 @@ func (f figures) plain(name string, n int) error {
 	}
 	f["peak"] = (r.ask("/peak") - before) / (1 << 20)
 
-	const relayed = 40000
-	r.phase("relay")
-	cpu, began := r.ask("/cpu"), time.Now()
-	if err := c.relay(relayed); err != nil {
-		return fmt.Errorf("relay: %w", err)
+	if err := f.relays(r, c); err != nil {
+		return err
 	}
-	f["relay rate"] = relayed / time.Since(began).Seconds()
-	f["relay"] = (r.ask("/cpu") - cpu) / relayed
-
-	r.phase("")
 	c.pause(3 * time.Second)
 	f["after"] = each("/settled", base)
 	return nil
+}
+
+// relays has messages relayed: ordinary ones, then session descriptions.
+func (f figures) relays(r *remote, c *load) error {
+	const relayed = 40000
+	for _, kind := range []struct {
+		name  string
+		relay func(total int) error
+	}{{"relay", c.relay}, {"offer", c.offer}} {
+		r.phase(kind.name)
+		cpu, began := r.ask("/cpu"), time.Now()
+		if err := kind.relay(relayed); err != nil {
+			return fmt.Errorf("%s: %w", kind.name, err)
+		}
+		f[kind.name+" rate"] = relayed / time.Since(began).Seconds()
+		f[kind.name] = (r.ask("/cpu") - cpu) / relayed
+	}
+	r.phase("")
+	return nil
+}
+
+// measureRelays is measure for what is relayed alone.
+func measureRelays(name string, n int, _ time.Duration) (figures, error) {
+	r, _, _, err := begin(name, false, usual)
+	if err != nil {
+		return nil, err
+	}
+	defer r.stop()
+	c, err := connect(r.addr, name, n, false)
+	if err != nil {
+		return nil, err
+	}
+	defer c.close()
+	f := figures{}
+	return f, f.relays(r, c)
 }
 
 // pings are counted while nothing else happens.

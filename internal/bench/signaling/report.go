@@ -10,44 +10,10 @@ import (
 )
 
 // report prints medians, and what is asked of the hub.
-func report(names []string, all map[string][]figures, n, runs int) {
-	median := func(name, column string) (float64, bool) {
-		var v []float64
-		for _, f := range all[name] {
-			if x, ok := f[column]; ok {
-				v = append(v, x)
-			}
-		}
-		if len(v) == 0 {
-			return 0, false
-		}
-		slices.Sort(v)
-		return v[len(v)/2], true
-	}
-	table := func(title string, columns []column) {
-		fmt.Printf("%s\n\n| server |", title)
-		for _, c := range columns {
-			fmt.Printf(" %s |", c.head)
-		}
-		fmt.Print("\n|---|")
-		for range columns {
-			fmt.Print("---|")
-		}
-		fmt.Println()
-		for _, name := range names {
-			fmt.Printf("| %s |", name)
-			for _, c := range columns {
-				if x, ok := median(name, c.name); ok {
-					fmt.Printf(" "+c.format+" |", x)
-				} else {
-					fmt.Print(" – |")
-				}
-			}
-			fmt.Println()
-		}
-		fmt.Println()
-	}
-	fmt.Printf("%d sockets, a server on one core, medians of %d.\n\n", n, runs)
+func report(names []string, all runs, n, times int) {
+	median := func(name, column string) (float64, bool) { return all.median(name, column) }
+	table := func(title string, columns []column) { all.table(title, names, columns) }
+	fmt.Printf("%d sockets, a server on one core, medians of %d.\n\n", n, times)
 	table("Memory of a socket, KiB of RSS after a collection, unless it says otherwise", []column{
 		{"idle", "idle", "%.2f"}, {"live", "live heap and stack", "%.2f"}, {"natural", "idle, not collected", "%.2f"},
 		{"exchanged", "after a KiB each way", "%.2f"}, {"after", "after all of it", "%.2f"}, {"deflate memory", "more with deflate", "%.2f"},
@@ -57,9 +23,10 @@ func report(names []string, all map[string][]figures, n, runs int) {
 		{"peak", "peak, MiB more", "%.1f"}, {"deflate rate", "one, deflated", "%.0f"}, {"deflate", "µs", "%.2f"},
 	})
 	table("One socket at a time, µs of CPU", []column{
-		{"handshake", "handshake", "%.0f"}, {"relay", "a KiB relayed", "%.1f"}, {"relay rate", "relayed/s", "%.0f"}, {"ping", "pings every 25 s, a second", "%.2f"},
+		{"handshake", "handshake", "%.0f"}, {"ping", "pings every 25 s, a second", "%.2f"},
 	})
 
+	all.relays(names)
 	if len(all["plimsoll"]) == 0 {
 		return
 	}
@@ -92,7 +59,8 @@ func report(names []string, all map[string][]figures, n, runs int) {
 	say("after an exchange, over idle", over("plimsoll", "exchanged", "plimsoll", "idle"), 1.1, false)
 	if _, ok := median("raw", "single"); ok {
 		say("CPU of one broadcast, over raw writes", over("plimsoll", "single", "raw", "single"), 1.15, false)
-		say("CPU of a relay, over raw", over("plimsoll", "relay", "raw", "relay"), 1.35, false)
+		say("CPU of a KiB relayed, over raw", over("plimsoll", "relay", "raw", "relay"), 1.35, false)
+		fmt.Printf("%-50s %10.2f\n", "CPU of an offer relayed and checked, over raw", over("plimsoll", "offer", "raw", "offer"))
 	}
 	say("bursts, deliveries/s", is("plimsoll", "burst rate"), 600000, true)
 	best, cheapest := 0.0, 0.0
@@ -129,6 +97,68 @@ func report(names []string, all map[string][]figures, n, runs int) {
 	say("memory of deflate, KiB", is("plimsoll", "deflate memory"), 0.05, false)
 	say("pings every 25 s, µs of CPU a second", is("plimsoll", "ping"), 2, false)
 	say("handshake, µs of CPU", is("plimsoll", "handshake"), 100, false)
+}
+
+// runs are the figures of each server's runs.
+type runs map[string][]figures
+
+// median returns the median of a column of a server, if it has any.
+func (all runs) median(name, column string) (float64, bool) {
+	var v []float64
+	for _, f := range all[name] {
+		if x, ok := f[column]; ok {
+			v = append(v, x)
+		}
+	}
+	if len(v) == 0 {
+		return 0, false
+	}
+	slices.Sort(v)
+	return v[len(v)/2], true
+}
+
+func (all runs) table(title string, names []string, columns []column) {
+	fmt.Printf("%s\n\n| server |", title)
+	for _, c := range columns {
+		fmt.Printf(" %s |", c.head)
+	}
+	fmt.Print("\n|---|")
+	for range columns {
+		fmt.Print("---|")
+	}
+	fmt.Println()
+	for _, name := range names {
+		fmt.Printf("| %s |", name)
+		for _, c := range columns {
+			if x, ok := all.median(name, c.name); ok {
+				fmt.Printf(" "+c.format+" |", x)
+			} else {
+				fmt.Print(" – |")
+			}
+		}
+		fmt.Println()
+	}
+	fmt.Println()
+}
+
+// relays prints what it takes to relay a message from one socket to another.
+func (all runs) relays(names []string) {
+	all.table("Relayed from one socket to another: µs of CPU, and how many a second. Plimsoll checks both members, and every offer", names, []column{
+		{"relay", "a KiB of JSON", "%.1f"}, {"relay rate", "a second", "%.0f"}, {"offer", "an SDP offer of a KiB", "%.1f"}, {"offer rate", "a second", "%.0f"},
+	})
+}
+
+// reportRelays prints it with its ratios to raw.
+func reportRelays(names []string, all runs) {
+	all.relays(names)
+	for _, name := range names {
+		for _, what := range []string{"relay", "offer"} {
+			x, _ := all.median(name, what)
+			if raw, ok := all.median("raw", what); ok && name != "raw" {
+				fmt.Printf("%s of %s, over raw: %.2f\n", what, name, x/raw)
+			}
+		}
+	}
 }
 
 // column is one of a table: the figure's name, what stands above it, its form.

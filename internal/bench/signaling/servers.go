@@ -147,9 +147,16 @@ func plimsoll(portable bool) (*server, error) {
 		Rate:      1 << 20, Burst: 1 << 20, // checked, but the relay's client is fast
 		Origins: []string{"http://bench"},
 		OnMessage: func(p *signaling.Peer, m signaling.Message) {
-			if m.Type == "echo" {
-				p.Reply(m.ID, m.Data)
-			} else if err := hub.Relay(p, m); err != nil {
+			var err error
+			switch m.Type {
+			case "echo":
+				err = p.Reply(m.ID, m.Data)
+			case "rtc:offer":
+				err = hub.Relay(p, m)
+			default:
+				err = hub.Forward(p, m)
+			}
+			if err != nil {
 				p.ReplyError(m.ID, "relay", err.Error())
 			}
 		},
@@ -261,10 +268,10 @@ var rawBuffers = sync.Pool{New: func() any { return new([8192]byte) }}
 // relayed reports to which socket a message of the client's goes: to the other
 // one of its pair, or back.
 func relayed(m []byte, i int) int {
-	if bytes.Contains(m[:min(len(m), 32)], []byte("rtc:offer")) {
-		return i ^ 1
+	if bytes.Contains(m[:min(len(m), 32)], []byte(`"echo"`)) {
+		return i
 	}
-	return i
+	return i ^ 1
 }
 
 // table knows sockets by their number.
