@@ -195,6 +195,17 @@ func putHeader(b []byte, first byte, payload int) int {
 	return len(b)
 }
 
+// unmask takes a client's mask off b.
+func unmask(b, key []byte) {
+	k := binary.LittleEndian.Uint32(key)
+	for twice := uint64(k)<<32 | uint64(k); len(b) >= 8; b = b[8:] {
+		binary.LittleEndian.PutUint64(b, binary.LittleEndian.Uint64(b)^twice)
+	}
+	for i := range b {
+		b[i] ^= key[i%4]
+	}
+}
+
 // appendControl appends a control frame.
 func appendControl(dst []byte, op byte, payload []byte) []byte {
 	return append(append(dst, finBit|op, byte(len(payload))), payload...)

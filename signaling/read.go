@@ -1,6 +1,7 @@
 package signaling
 
 import (
+	"bytes"
 	"compress/flate"
 	"encoding/binary"
 	"errors"
@@ -95,10 +96,8 @@ func (s *socket) peek() (ready bool, err error) {
 		if b, err = s.br.Peek(6 + size); err != nil {
 			return false, nothing(err)
 		}
-		payload := make([]byte, size)
-		for i := range payload {
-			payload[i] = b[6+i] ^ b[2+i%4]
-		}
+		payload := bytes.Clone(b[6:])
+		unmask(payload, b[2:6])
 		s.br.Discard(6 + size)
 		if err := s.control(op, payload); err != nil {
 			return false, err
@@ -150,6 +149,11 @@ var (
 
 // message reads one message and handles it.
 func (s *socket) message() error {
+	if text, size := s.small(); size > 0 {
+		err := s.received(text)
+		s.br.Discard(size)
+		return err
+	}
 	typ, r, err := s.ws.NextReader()
 	if err != nil {
 		return err
@@ -166,9 +170,6 @@ func (s *socket) message() error {
 	if err != nil {
 		return err
 	}
-	if s.isClosing() { // only its end interests us any more
-		return nil
-	}
 	// It is in memory three times while the application works on it: as it
 	// came, the copy of its data that the application gets, and that decoded.
 	if n := 3*int64(len(*buf)) - held; len(*buf) > smallMessage && n > 0 {
@@ -180,10 +181,41 @@ func (s *socket) message() error {
 	if typ != websocket.TextMessage {
 		return errBinary
 	}
-	if !utf8.Valid(*buf) {
+	return s.received(*buf)
+}
+
+// small returns the next message, and the size of its frame, if that is there
+// as a whole, is plain text and so short that it takes no room on the budget:
+// most are. It is unmasked where it lies, and gorilla does not see it.
+func (s *socket) small() (text []byte, size int) {
+	b, _ := s.br.Peek(s.br.Buffered())
+	if s.deflate || len(b) < 8 || b[0] != finBit|opText || b[1]&maskBit == 0 {
+		return nil, 0
+	}
+	head, n := 2, int(b[1]&^maskBit)
+	if n == 126 {
+		head, n = 4, int(binary.BigEndian.Uint16(b[2:]))
+	} else if n == 127 {
+		return nil, 0
+	}
+	size = head + 4 + n
+	if n > min(smallMessage, s.peer.hub.opt.MaxMessageBytes) || len(b) < size {
+		return nil, 0
+	}
+	text = b[head+4 : size]
+	unmask(text, b[head:head+4])
+	return text, size
+}
+
+// received handles the text of a message.
+func (s *socket) received(b []byte) error {
+	if s.isClosing() { // only its end interests us any more
+		return nil
+	}
+	if !utf8.Valid(b) {
 		return errUTF8
 	}
-	return s.handle(*buf)
+	return s.handle(b)
 }
 
 // smallMessage is what a message may have without being counted: as many as
@@ -239,12 +271,19 @@ func (s *socket) handle(b []byte) error {
 		return errRate
 	}
 	p.got++
-	wait := func() {}
+	turn, wait := false, func() {}
 	if err == nil && m.Type != "ping" { // in line under the lock: another socket's messages come after
-		wait = p.events.line(func() { p.guard(func() { h.opt.OnMessage(p, m) }) })
+		if turn = p.events.enter(); !turn {
+			wait = p.events.line(func() { p.message(m) })
+		}
 	}
 	p.mu.Unlock()
 	h.stats.messagesIn.Add(1)
+	if turn {
+		p.message(m)
+		p.events.leave()
+		return nil
+	}
 	if e, bad := err.(*Error); bad {
 		p.ReplyError(m.ID, e.Code, e.Message)
 	} else if m.Type == "ping" {
@@ -252,6 +291,11 @@ func (s *socket) handle(b []byte) error {
 	}
 	wait()
 	return nil
+}
+
+// message calls OnMessage.
+func (p *Peer) message(m Message) {
+	p.guard(func() { p.hub.opt.OnMessage(p, m) })
 }
 
 // heartbeat answers the ping of a client that cannot see protocol pings.

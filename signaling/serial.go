@@ -9,6 +9,15 @@ type serial struct {
 	waiting []func()
 }
 
+// enter gives the caller its turn if nothing is before it; leave ends it.
+func (s *serial) enter() bool {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	free := !s.busy
+	s.busy = true
+	return free
+}
+
 // line gives fn its turn, behind everything that was before this call. The
 // caller must then call wait, which returns after fn; not from within a
 // function that s runs.
