@@ -5,7 +5,6 @@ import (
 	"io"
 	"net"
 	"os"
-	"runtime"
 	"sync"
 	"syscall"
 
@@ -65,10 +64,7 @@ func (p *parker) run() {
 		if err != nil {
 			return
 		}
-		for i, ev := range events[:n] {
-			if i%spareWorkers == spareWorkers-1 {
-				runtime.Gosched() // they may be free again
-			}
+		for _, ev := range events[:n] {
 			p.mu.Lock()
 			s := p.table[ev.Fd]
 			if s != nil && s.gen != uint32(ev.Pad) {
@@ -79,6 +75,7 @@ func (p *parker) run() {
 				s.ready(ev.Events)
 			}
 		}
+		p.hub.workers.start()
 	}
 }
 
@@ -92,7 +89,7 @@ func (s *socket) ready(events uint32) {
 	}
 	if s.armed&armRead != 0 && events&(armRead|failure) != 0 {
 		s.armed &^= armRead
-		p.hub.workers.serve(s)
+		p.hub.workers.add(s)
 	}
 	if s.armed&armWrite != 0 && events&(armWrite|failure) != 0 {
 		s.armed &^= armWrite

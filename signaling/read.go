@@ -150,9 +150,8 @@ var (
 // message reads one message and handles it.
 func (s *socket) message() error {
 	if text, size := s.small(); size > 0 {
-		err := s.received(text)
-		s.br.Discard(size)
-		return err
+		defer s.br.Discard(size)
+		return s.received(text)
 	}
 	typ, r, err := s.ws.NextReader()
 	if err != nil {
@@ -169,6 +168,9 @@ func (s *socket) message() error {
 	*buf, held, err = s.readAll(r, (*buf)[:0])
 	if err != nil {
 		return err
+	}
+	if s.isClosing() {
+		return nil
 	}
 	// It is in memory three times while the application works on it: as it
 	// came, the copy of its data that the application gets, and that decoded.
@@ -207,9 +209,10 @@ func (s *socket) small() (text []byte, size int) {
 	return text, size
 }
 
-// received handles the text of a message.
+// received handles the text of a message, unless only the socket's end
+// interests us any more.
 func (s *socket) received(b []byte) error {
-	if s.isClosing() { // only its end interests us any more
+	if s.isClosing() {
 		return nil
 	}
 	if !utf8.Valid(b) {
