@@ -25,7 +25,8 @@ type parker struct {
 	gen   uint32    // tells a reused descriptor's sockets apart
 }
 
-// What a socket waits for in the set.
+// What a socket waits for in the set. It is told of each change once, without
+// having to ask again: news holds what it has been told since its last read.
 const (
 	armRead  = unix.EPOLLIN | unix.EPOLLRDHUP
 	armWrite = unix.EPOLLOUT
@@ -87,16 +88,16 @@ func (s *socket) ready(events uint32) {
 	if s.dead {
 		return
 	}
-	if s.armed&armRead != 0 && events&(armRead|failure) != 0 {
-		s.armed &^= armRead
-		p.hub.workers.add(s)
+	if events&(armRead|failure) != 0 {
+		s.news.Or(events)
+		if s.idle {
+			s.idle = false
+			p.hub.workers.add(s)
+		}
 	}
-	if s.armed&armWrite != 0 && events&(armWrite|failure) != 0 {
-		s.armed &^= armWrite
+	if s.full && events&(armWrite|failure) != 0 {
+		s.full = false
 		p.hub.running.Go(s.writable)
-	}
-	if s.armed != 0 {
-		s.armLocked(0)
 	}
 }
 
@@ -152,30 +153,40 @@ func (h *Hub) unpark(s *socket) {
 	}
 }
 
-// park waits, without a goroutine, until there is something to read.
-func (s *socket) park() { s.arm(armRead) }
-
-// awaitWritable waits, without a goroutine, until the kernel takes more.
-func (s *socket) awaitWritable() { s.arm(armWrite) }
-
-func (s *socket) arm(what uint16) {
+// park has the socket wait, without a goroutine, until there is something to
+// read. It reports false if something has come since the last read.
+func (s *socket) park() bool {
 	s.peer.mu.Lock()
 	defer s.peer.mu.Unlock()
-	if !s.dead { // else the descriptor may be another's already
-		s.armLocked(what)
+	if s.dead { // its descriptor may be another's already
+		return true
+	}
+	if !s.known {
+		s.watchLocked(armRead)
+	}
+	s.idle = s.news.Load() == 0
+	return s.idle
+}
+
+// awaitWritable waits, without a goroutine, until the kernel takes more.
+func (s *socket) awaitWritable() {
+	s.peer.mu.Lock()
+	defer s.peer.mu.Unlock()
+	if !s.dead {
+		s.full = true
+		s.watchLocked(armRead | armWrite)
 	}
 }
 
-// armLocked registers once for what the socket waits for. The set reports it at
-// once if it is already so.
-func (s *socket) armLocked(what uint16) {
+// watchLocked registers what the socket waits for from now on. The set reports
+// at once what is already so.
+func (s *socket) watchLocked(what uint32) {
 	op := unix.EPOLL_CTL_MOD
 	if !s.known {
 		s.known, op = true, unix.EPOLL_CTL_ADD
 		s.peer.hub.parker.enter(s)
 	}
-	s.armed |= what
-	ev := unix.EpollEvent{Events: uint32(s.armed) | unix.EPOLLONESHOT, Fd: s.fd, Pad: int32(s.gen)}
+	ev := unix.EpollEvent{Events: what | unix.EPOLLET, Fd: s.fd, Pad: int32(s.gen)}
 	if err := unix.EpollCtl(s.peer.hub.parker.fd, op, int(s.fd), &ev); err != nil {
 		s.peer.hub.log.Error("epoll_ctl", "error", err)
 		s.peer.hub.running.Go(func() { s.lost(CloseInfo{Code: 1006, Reason: "epoll_ctl"}) })
@@ -243,10 +254,12 @@ func (s *socket) readNow(b []byte) (int, error) {
 		s.drained = false
 		return 0, errNothing
 	}
+	news := s.news.Swap(0)
 	op := reads.Get().(*descriptorOp)
 	n, err := op.do(s.raw.Read, b)
 	reads.Put(op)
-	s.drained = n < len(b) // what comes now the set reports
+	// What comes now the set reports; but not the end again, if it has.
+	s.drained = n < len(b) && news&(unix.EPOLLRDHUP|failure) == 0
 	switch {
 	case err == unix.EAGAIN:
 		return 0, errNothing

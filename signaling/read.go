@@ -16,10 +16,11 @@ import (
 
 // start begins reading.
 func (s *socket) start() {
-	if s.parked {
-		s.park()
-	} else {
+	switch {
+	case !s.parked:
 		s.peer.hub.running.Go(s.wait)
+	case !s.park():
+		s.peer.hub.workers.serve(s)
 	}
 }
 

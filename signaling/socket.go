@@ -54,11 +54,13 @@ type socket struct {
 
 	// Small fields stand together: one of these structs is all that most
 	// sockets ever need.
-	fd    int32
-	gen   uint32
-	armed uint16 // what it waits for in the epoll set
+	fd   int32
+	gen  uint32
+	news atomic.Uint32 // what the epoll set has reported since the last read
 
 	parked, known  bool // in the set
+	idle           bool // parked, and nobody serves it
+	full           bool // waits until the kernel takes more
 	timed, polling bool // a read deadline is set; reads must not wait; owned by the reader
 	drained        bool // the last read took all there was; owned by the reader
 
