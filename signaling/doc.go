@@ -31,7 +31,8 @@
 // # Wire
 //
 // A client sends one JSON object a text frame: {"type", "id"?, "data"?}. The
-// server sends one such object or an array of them. The first is
+// server sends one such object or an array of them; what another client said
+// (see [Hub.Forward]) has its user as "from". The first is
 //
 //	{"type":"hello","data":{"userId","sessionId","resumed","received","heartbeatSeconds","resumeToken"}}
 //

@@ -1,64 +1,58 @@
 package signaling
 
 import (
-	"bytes"
 	"encoding/json"
 	"strings"
 )
 
-// Forward passes a message that one client has for others on to them: to all
-// who have joined the room that its data names as "roomId", or to the one whom
-// its "to" names there. They get {"type", "data"} with the sender's user as the
-// data's "from". Nothing else about the data is looked at, so it is for the
-// application to say which types its clients may send each other.
+// Forward passes on what one client has for others: to all who have joined the
+// room that the data of m names as "roomId", or to the one whom its "to" names
+// there. They get {"type", "from", "data"}: from is the user of p, the data as
+// it came. For types that need no look of the application's there is
+// Options.Forward.
 //
 // Errors are of type *Error: ErrNotInRoom if p has not joined such a room or
-// "to" is no member of it, ErrInvalidMessage, ErrUnreachable. A member who has
-// not joined gets nothing, and that is no error.
+// "to" is no other member of it, ErrInvalidMessage, also for types that are the
+// hub's own or that Relay is for, ErrUnreachable. A member who has not joined
+// gets nothing, and that is no error.
 func (h *Hub) Forward(p *Peer, m Message) error {
 	return h.relayedAs(h.forward(p, m))
 }
 
 func (h *Hub) forward(p *Peer, m Message) *Error {
-	switch m.Type {
-	case "hello", "ok", "error": // the hub's own
+	to, ok := parseAddress(m.Data)
+	if !ok || reserved(m.Type) || strings.HasPrefix(m.Type, "rtc:") {
 		return ErrInvalidMessage
 	}
-	a, ok := parseAddress(m.Data)
-	if !ok || strings.HasPrefix(m.Type, "rtc:") { // which Relay checks
-		return ErrInvalidMessage
-	}
-	r := h.Room(a.room)
+	r := h.Room(to.Room)
 	if r == nil {
 		return ErrNotInRoom
 	}
+	var few [2]delivery
+	sent, away := few[:0], []string(nil)
 	r.mu.Lock()
 	from := r.members[p.user]
 	if r.closed || from == nil || from.peer != p {
 		r.mu.Unlock()
 		return ErrNotInRoom
 	}
-	if to := r.members[a.to]; a.to != "" && (to == nil || to == from) {
+	if one := r.members[to.User]; to.User != "" && (one == nil || one == from) {
 		r.mu.Unlock()
 		return ErrNotInRoom
 	}
-	f := frameOf(Data, appendForward(nil, m, p.user))
-	f.private = len(r.members) == 2 || a.to != ""
-	var away []string
-	var sent [maxMembers]delivery
-	n := 0
-	for user, to := range r.members {
-		switch {
-		case to == from || a.to != "" && user != a.to:
-		case to.peer != nil: // under the lock, which keeps a sender's order
-			sent[n] = to.peer.deliver(f)
-			n++
+	f := frameOf(Data, appendForward(m, p.user))
+	f.private = to.User != "" || len(r.members) == 2
+	for _, user := range r.opt.Members {
+		switch member := r.members[user]; {
+		case member == from || to.User != "" && to.User != user:
+		case member.peer != nil:
+			sent = append(sent, member.peer.deliver(f))
 		case r.opt.Remote != nil || h.opt.Bus != nil:
 			away = append(away, user)
 		}
 	}
 	r.mu.Unlock()
-	for _, d := range sent[:n] {
+	for _, d := range sent {
 		d.done(f)
 	}
 	for _, user := range away {
@@ -69,58 +63,48 @@ func (h *Hub) forward(p *Peer, m Message) *Error {
 	return nil
 }
 
-// address is whom a message is for.
-type address struct{ room, to string }
+// reserved reports whether the meaning of a type is the hub's.
+func reserved(typ string) bool {
+	switch typ {
+	case "", "hello", "ok", "error", "ping":
+		return true
+	}
+	return false
+}
 
-// parseAddress reads the address in a message's data. It reports false for data
-// that is no object, or that claims to be from somebody.
+// pass passes m on for the application.
+func (h *Hub) pass(p *Peer, m Message) {
+	send := h.Forward
+	if strings.HasPrefix(m.Type, "rtc:") {
+		send = h.Relay
+	}
+	if e, bad := send(p, m).(*Error); bad {
+		p.ReplyError(m.ID, e.Code, e.Message)
+	} else {
+		p.Reply(m.ID, nil)
+	}
+}
+
+// address says whom a message is for.
+type address struct {
+	Room string `json:"roomId"`
+	User string `json:"to"`
+}
+
+// parseAddress reads the address in a message's data.
 func parseAddress(data []byte) (a address, ok bool) {
 	if a, ok = scanAddress(data); ok {
 		return a, true
 	}
-	var m map[string]json.RawMessage
-	if json.Unmarshal(data, &m) != nil {
-		return address{}, false
-	}
-	for key := range m {
-		if strings.EqualFold(key, "from") {
-			return address{}, false
-		}
-	}
-	if json.Unmarshal(m["roomId"], &a.room) != nil || m["to"] != nil && json.Unmarshal(m["to"], &a.to) != nil {
-		return address{}, false
-	}
-	return a, true
+	a = address{}
+	return a, json.Unmarshal(data, &a) == nil
 }
 
-func scanAddress(data []byte) (a address, ok bool) {
-	s := scanner{b: data, depth: maxAddressDepth}
-	ok = s.whole(func(key []byte) (ok bool) {
-		switch string(key) {
-		case "roomId":
-			a.room, ok = s.text()
-		case "to":
-			a.to, ok = s.text()
-		default:
-			if _, ok = s.value(); anyCase(key, "from") {
-				ok = false
-			}
-		}
-		return ok
-	})
-	return a, ok
-}
-
-// maxAddressDepth is how deep data may nest that is not left to encoding/json.
-const maxAddressDepth = 32
-
-// appendForward appends m, whose data is an object with something in it, with
-// from in the data.
-func appendForward(b []byte, m Message, from string) []byte {
-	data := bytes.TrimRight(m.Data, " \t\r\n")
-	b = append(b, make([]byte, maxHeader)...)
+// appendForward returns the message that brings m, behind room for a header.
+func appendForward(m Message, from string) []byte {
+	b := make([]byte, maxHeader, maxHeader+len(`{"type":"","from":"","data":}`)+len(m.Type)+len(from)+len(m.Data))
 	b = appendString(append(b, `{"type":`...), m.Type)
-	b = append(append(b, `,"data":`...), data[:len(data)-1]...)
 	b = appendString(append(b, `,"from":`...), from)
-	return append(b, "}}"...)
+	b = append(append(b, `,"data":`...), m.Data...)
+	return append(b, '}')
 }

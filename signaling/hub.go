@@ -20,6 +20,7 @@ type Hub struct {
 	log      *slog.Logger
 	began    time.Time
 	upgrader websocket.Upgrader
+	passes   map[string]bool // Options.Forward
 	budget   budget
 	deflater deflater
 	flusher  *flusher
@@ -63,6 +64,10 @@ func New(o Options) (*Hub, error) {
 		opt: o, log: o.Logger, began: time.Now(), stop: make(chan struct{}), quiet: make(chan struct{}),
 		peers: map[string]*Peer{}, users: map[string]*Peer{}, topics: map[string]*interest{}, rooms: map[string]*Room{},
 		closed: map[int]int64{}, relayed: map[string]int64{},
+	}
+	h.passes = make(map[string]bool, len(o.Forward))
+	for _, typ := range o.Forward {
+		h.passes[typ] = true
 	}
 	if h.log == nil {
 		h.log = slog.New(slog.DiscardHandler)

@@ -28,7 +28,19 @@ func (m Message) Decode(v any) error {
 
 var errNotJSON = &Error{"not_json", "not JSON"}
 
-// parseMessage reads an envelope. errNotJSON means that the bytes are no JSON
+// clone returns m with bytes of its own.
+func (m Message) clone() Message {
+	own := append(append(make([]byte, 0, len(m.ID)+len(m.Data)), m.ID...), m.Data...)
+	if m.ID != nil {
+		m.ID = own[:len(m.ID):len(m.ID)]
+	}
+	if m.Data != nil {
+		m.Data = own[len(m.ID):]
+	}
+	return m
+}
+
+// parseMessage reads an envelope; m may have parts of b. errNotJSON means that the bytes are no JSON
 // at all; with any other error the ID may still be there to answer to.
 func parseMessage(b []byte, maxDepth int) (Message, error) {
 	if m, ok := scanMessage(b, maxDepth); ok {

@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"log/slog"
 	"net/url"
+	"strconv"
 	"strings"
 	"time"
 )
@@ -110,7 +111,13 @@ type Options struct {
 	// Logger receives what happens to peers. Nil means silent.
 	Logger *slog.Logger
 
-	// OnMessage is called for each message of a peer. Required.
+	// Forward lists the types of messages that clients may send each other in
+	// rooms. The hub passes them on, rtc:offer, rtc:answer and rtc:ice as
+	// [Hub.Relay] does and others as [Hub.Forward] does, and answers those that
+	// have an ID; OnMessage does not see them.
+	Forward []string
+
+	// OnMessage is called for each other message of a peer. Required.
 	OnMessage func(*Peer, Message)
 
 	// OnOpen is called when a session begins, before its first message.
@@ -182,6 +189,13 @@ func (o Options) filled() (Options, error) {
 	}
 	if o.OnMessage == nil {
 		fault("OnMessage", "nil", "a function")
+	}
+	for _, typ := range o.Forward {
+		switch {
+		case typ == "rtc:offer" || typ == "rtc:answer" || typ == "rtc:ice":
+		case reserved(typ) || strings.HasPrefix(typ, "rtc:"):
+			fault("Forward", strconv.Quote(typ), "types of the application, rtc:offer, rtc:answer or rtc:ice")
+		}
 	}
 	if o.MaxRooms < 0 {
 		fault("MaxRooms", o.MaxRooms, ">= 0")

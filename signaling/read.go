@@ -297,9 +297,15 @@ func (s *socket) handle(b []byte) error {
 	return nil
 }
 
-// message calls OnMessage.
+// message gives m to the application, or passes it on for it.
 func (p *Peer) message(m Message) {
-	p.guard(func() { p.hub.opt.OnMessage(p, m) })
+	p.guard(func() {
+		if p.hub.passes[m.Type] {
+			p.hub.pass(p, m)
+		} else {
+			p.hub.opt.OnMessage(p, m.clone()) // what it was read into is used again
+		}
+	})
 }
 
 // heartbeat answers the ping of a client that cannot see protocol pings.

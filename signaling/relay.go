@@ -130,13 +130,37 @@ func (r *Room) deliverUnlock(p *Peer, class Class, typ string, s *signal) {
 // delivery is a frame that was queued for a peer under the lock of a room, so
 // that what one sender sends stays in order. The rest of it is done without.
 type delivery struct {
-	to  *Peer
-	err error
+	to     *Peer
+	err    error
+	prompt bool
 }
 
-func (p *Peer) deliver(f *Frame) delivery { return delivery{p, p.enqueue(f)} }
+// deliver queues f. The first message in a while need not wait for the flush
+// tick: whoever brings it writes it. What follows within the tick waits, and
+// goes out in one write.
+func (p *Peer) deliver(f *Frame) delivery {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	d := delivery{to: p}
+	if p.sock != nil && !p.sock.writing && !p.dirty {
+		now := uint32(p.hub.now() / time.Microsecond)
+		if time.Duration(now-p.prompted)*time.Microsecond >= p.hub.opt.FlushEvery {
+			p.prompted = now
+			p.dirty, d.prompt = true, true // done does what the flusher would
+		}
+	}
+	if d.err = p.hearLocked(); d.err == nil {
+		d.err = p.enqueueLocked(f)
+	}
+	return d
+}
 
-func (d delivery) done(f *Frame) { d.to.queued(f, d.err) }
+func (d delivery) done(f *Frame) {
+	d.to.queued(f, d.err)
+	if d.prompt {
+		d.to.flush()
+	}
+}
 
 // offer notes that the member's latest offer went to another.
 func (m *member) offer(to *member) {

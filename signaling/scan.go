@@ -276,7 +276,8 @@ func anyCase(key []byte, names ...string) bool {
 	return false
 }
 
-// scanMessage reads an envelope. ok is false if parseMessage must look itself.
+// scanMessage reads an envelope, of whose bytes m has parts. ok is false if
+// parseMessage must look itself.
 func scanMessage(b []byte, maxDepth int) (m Message, ok bool) {
 	var typ, id, data []byte
 	s := scanner{b: b, depth: maxDepth}
@@ -300,17 +301,31 @@ func scanMessage(b []byte, maxDepth int) (m Message, ok bool) {
 	if m.Type, ok = text(typ); !ok || len(m.Type) > 64 {
 		return Message{}, false
 	}
-	own := make([]byte, 0, len(id)+len(data)) // b is used again
 	if string(id) != "null" && len(id) > 0 {
-		own = append(own, id...)
-		m.ID = own[:len(id):len(id)]
+		m.ID = id
 	}
 	if string(data) != "null" && len(data) > 0 {
-		n := len(own)
-		own = append(own, data...)
-		m.Data = own[n:]
+		m.Data = data
 	}
 	return m, true
+}
+
+// scanAddress reads the address in a message's data.
+func scanAddress(b []byte) (a address, ok bool) {
+	s := scanner{b: b, depth: 32}
+	ok = s.whole(func(key []byte) (ok bool) {
+		switch string(key) {
+		case "roomId":
+			a.Room, ok = s.text()
+		case "to":
+			a.User, ok = s.text()
+		default:
+			_, ok = s.value()
+			ok = ok && !anyCase(key, "roomId", "to")
+		}
+		return ok
+	})
+	return a, ok
 }
 
 // parseSignal reads the data of a signal.

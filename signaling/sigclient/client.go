@@ -71,6 +71,7 @@ type Options struct {
 type Message struct {
 	Type string          `json:"type"`
 	ID   json.RawMessage `json:"id,omitempty"`
+	From string          `json:"from,omitempty"` // whose it is, if another client's
 	Data json.RawMessage `json:"data,omitempty"`
 }
 
