@@ -79,7 +79,7 @@ func BenchmarkRelay(b *testing.B) {
 		if err != nil {
 			b.Fatal(err)
 		}
-		if err := h.Relay(ann, m); err != nil {
+		if err := h.Relay(ann, m.Message); err != nil {
 			b.Fatal(err)
 		}
 		bob.mu.Lock()

@@ -16,12 +16,15 @@ import (
 // hub's own or that Relay is for, ErrUnreachable. A member who has not joined
 // gets nothing, and that is no error.
 func (h *Hub) Forward(p *Peer, m Message) error {
-	return h.relayedAs(h.forward(p, m))
+	to, ok := parseAddress(m.Data)
+	if !ok {
+		return h.relayedAs(ErrInvalidMessage)
+	}
+	return h.relayedAs(h.forward(p, m, to))
 }
 
-func (h *Hub) forward(p *Peer, m Message) *Error {
-	to, ok := parseAddress(m.Data)
-	if !ok || reserved(m.Type) || strings.HasPrefix(m.Type, "rtc:") {
+func (h *Hub) forward(p *Peer, m Message, to address) *Error {
+	if reserved(m.Type) || strings.HasPrefix(m.Type, "rtc:") {
 		return ErrInvalidMessage
 	}
 	r := h.Room(to.Room)
@@ -73,12 +76,17 @@ func reserved(typ string) bool {
 }
 
 // pass passes m on for the application.
-func (h *Hub) pass(p *Peer, m Message) {
-	send := h.Forward
-	if strings.HasPrefix(m.Type, "rtc:") {
-		send = h.Relay
+func (h *Hub) pass(p *Peer, m envelope) {
+	var err error
+	switch {
+	case strings.HasPrefix(m.Type, "rtc:"):
+		err = h.Relay(p, m.Message)
+	case m.addressed:
+		err = h.relayedAs(h.forward(p, m.Message, m.to))
+	default:
+		err = h.Forward(p, m.Message)
 	}
-	if e, bad := send(p, m).(*Error); bad {
+	if e, bad := err.(*Error); bad {
 		p.ReplyError(m.ID, e.Code, e.Message)
 	} else {
 		p.Reply(m.ID, nil)
@@ -93,7 +101,8 @@ type address struct {
 
 // parseAddress reads the address in a message's data.
 func parseAddress(data []byte) (a address, ok bool) {
-	if a, ok = scanAddress(data); ok {
+	s := scanner{b: data, depth: 32}
+	if a, ok = s.address(); ok && s.end() {
 		return a, true
 	}
 	a = address{}

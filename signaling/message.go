@@ -40,13 +40,22 @@ func (m Message) clone() Message {
 	return m
 }
 
-// parseMessage reads an envelope; m may have parts of b. errNotJSON means that the bytes are no JSON
+// envelope is a message as it was read, and whom it is for if that was seen on
+// the way.
+type envelope struct {
+	Message
+	to        address
+	addressed bool
+}
+
+// parseMessage reads an envelope, which may have parts of b. errNotJSON means that the bytes are no JSON
 // at all; with any other error the ID may still be there to answer to.
-func parseMessage(b []byte, maxDepth int) (Message, error) {
+func parseMessage(b []byte, maxDepth int) (envelope, error) {
 	if m, ok := scanMessage(b, maxDepth); ok {
 		return m, nil
 	}
-	return readMessage(b, maxDepth)
+	m, err := readMessage(b, maxDepth)
+	return envelope{Message: m}, err
 }
 
 // readMessage is parseMessage for what is not as usual.

@@ -16,6 +16,7 @@ type outbox struct {
 	queued  int32  // bytes of the others
 	own     int32  // bytes of frames[:sent] that no other peer shares
 	bundled bool   // there may be bundles in frames
+	prompt  uint32 // when a message last went out without waiting for the tick, µs
 }
 
 // next is the number of messages that were given to a socket so far.

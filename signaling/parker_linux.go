@@ -199,17 +199,17 @@ type descriptorOp struct {
 	b    []byte
 	n    int
 	err  error
-	call func(uintptr) bool
+	call func(uintptr)
 }
 
 var (
 	reads = sync.Pool{New: func() any {
 		op := new(descriptorOp)
-		op.call = func(fd uintptr) bool {
+		op.call = func(fd uintptr) {
 			for {
 				op.n, op.err = unix.Read(int(fd), op.b)
 				if op.err != unix.EINTR {
-					return true
+					return
 				}
 			}
 		}
@@ -217,7 +217,7 @@ var (
 	}}
 	writes = sync.Pool{New: func() any {
 		op := new(descriptorOp)
-		op.call = func(fd uintptr) bool {
+		op.call = func(fd uintptr) {
 			for op.n < len(op.b) {
 				n, err := unix.Write(int(fd), op.b[op.n:])
 				if err == unix.EINTR {
@@ -225,19 +225,20 @@ var (
 				}
 				if err != nil {
 					op.err = err
-					return true
+					return
 				}
 				op.n += n
 			}
-			return true
 		}
 		return op
 	}}
 )
 
-func (op *descriptorOp) do(run func(func(uintptr) bool) error, b []byte) (int, error) {
+// do works on s's descriptor. Control keeps it open meanwhile, as Read and Write
+// of a RawConn do, and spares what they do to be able to wait.
+func (op *descriptorOp) do(s *socket, b []byte) (int, error) {
 	op.b, op.n, op.err = b, 0, nil
-	err := run(op.call)
+	err := s.raw.Control(op.call)
 	if err == nil {
 		err = op.err
 	}
@@ -256,7 +257,7 @@ func (s *socket) readNow(b []byte) (int, error) {
 	}
 	news := s.news.Swap(0)
 	op := reads.Get().(*descriptorOp)
-	n, err := op.do(s.raw.Read, b)
+	n, err := op.do(s, b)
 	reads.Put(op)
 	// What comes now the set reports; but not the end again, if it has.
 	s.drained = n < len(b) && news&(unix.EPOLLRDHUP|failure) == 0
@@ -274,7 +275,7 @@ func (s *socket) readNow(b []byte) (int, error) {
 // writeNow writes as much as the kernel takes at once.
 func (s *socket) writeNow(b []byte) (int, error) {
 	op := writes.Get().(*descriptorOp)
-	n, err := op.do(s.raw.Write, b)
+	n, err := op.do(s, b)
 	writes.Put(op)
 	if err == unix.EAGAIN {
 		err = nil

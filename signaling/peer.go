@@ -35,8 +35,6 @@ type Peer struct {
 
 	slot, ix int32 // in the wheel; guarded by its mutex
 	older    *Peer // session of the same user; guarded by the hub's mutex
-
-	prompted uint32 // when deliver last did not wait for the tick, µs; guarded by mu
 }
 
 type peerState uint8

@@ -291,14 +291,14 @@ func (s *socket) handle(b []byte) error {
 	if e, bad := err.(*Error); bad {
 		p.ReplyError(m.ID, e.Code, e.Message)
 	} else if m.Type == "ping" {
-		s.heartbeat(m)
+		s.heartbeat(m.Message)
 	}
 	wait()
 	return nil
 }
 
 // message gives m to the application, or passes it on for it.
-func (p *Peer) message(m Message) {
+func (p *Peer) message(m envelope) {
 	p.guard(func() {
 		if p.hub.passes[m.Type] {
 			p.hub.pass(p, m)

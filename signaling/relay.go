@@ -144,8 +144,8 @@ func (p *Peer) deliver(f *Frame) delivery {
 	d := delivery{to: p}
 	if p.sock != nil && !p.sock.writing && !p.dirty {
 		now := uint32(p.hub.now() / time.Microsecond)
-		if time.Duration(now-p.prompted)*time.Microsecond >= p.hub.opt.FlushEvery {
-			p.prompted = now
+		if time.Duration(now-p.out.prompt)*time.Microsecond >= p.hub.opt.FlushEvery {
+			p.out.prompt = now
 			p.dirty, d.prompt = true, true // done does what the flusher would
 		}
 	}

@@ -110,10 +110,11 @@ func plain[T string | []byte](b T) (n int) {
 		c := b[n : n+8]
 		v := uint64(c[0]) | uint64(c[1])<<8 | uint64(c[2])<<16 | uint64(c[3])<<24 |
 			uint64(c[4])<<32 | uint64(c[5])<<40 | uint64(c[6])<<48 | uint64(c[7])<<56
-		quote, slash, del := v^ones*'"', v^ones*'\\', v^ones*0x7f
+		quote, slash := v^ones*'"', v^ones*'\\'
 		// The lowest top bit that is set is that of the first byte that is less
-		// than a space, or equal to one of the three, or not ASCII.
-		if odd := ((v-ones*' ')&^v | (quote-ones)&^quote | (slash-ones)&^slash | (del-ones)&^del | v) & tops; odd != 0 {
+		// than a space, or one of the two, or DEL, or not ASCII: a borrow or a
+		// carry changes only what is above it.
+		if odd := ((v - ones*' ') | (quote - ones) | (slash - ones) | (v + ones) | v) & tops; odd != 0 {
 			return n + bits.TrailingZeros64(odd)/8
 		}
 	}
@@ -207,11 +208,8 @@ func (s *scanner) object(field func(key []byte) bool) bool {
 	return true
 }
 
-// whole is object, if that is all there is.
-func (s *scanner) whole(field func(key []byte) bool) bool {
-	if !s.object(field) {
-		return false
-	}
+// end reports whether nothing follows.
+func (s *scanner) end() bool {
 	s.space()
 	return s.i == len(s.b)
 }
@@ -276,30 +274,37 @@ func anyCase(key []byte, names ...string) bool {
 	return false
 }
 
-// scanMessage reads an envelope, of whose bytes m has parts. ok is false if
+// scanMessage reads an envelope, of whose bytes it has parts. ok is false if
 // parseMessage must look itself.
-func scanMessage(b []byte, maxDepth int) (m Message, ok bool) {
+func scanMessage(b []byte, maxDepth int) (m envelope, ok bool) {
 	var typ, id, data []byte
 	s := scanner{b: b, depth: maxDepth}
-	ok = s.whole(func(key []byte) (ok bool) {
+	ok = s.object(func(key []byte) (ok bool) {
 		switch string(key) {
 		case "type":
 			typ, ok = s.value()
 		case "id":
 			id, ok = s.value()
 		case "data":
-			data, ok = s.value()
+			s.space()
+			first := s.i
+			if m.addressed = s.i < len(b) && b[s.i] == '{'; m.addressed {
+				m.to, ok = s.address()
+			} else {
+				_, ok = s.value()
+			}
+			data = b[first:s.i]
 		default:
 			_, ok = s.value()
 			ok = ok && !anyCase(key, "type", "id", "data")
 		}
 		return ok
 	})
-	if !ok || len(typ) < 3 || len(id) > 128 {
-		return Message{}, false
+	if !ok || !s.end() || len(typ) < 3 || len(id) > 128 {
+		return envelope{}, false
 	}
 	if m.Type, ok = text(typ); !ok || len(m.Type) > 64 {
-		return Message{}, false
+		return envelope{}, false
 	}
 	if string(id) != "null" && len(id) > 0 {
 		m.ID = id
@@ -310,10 +315,9 @@ func scanMessage(b []byte, maxDepth int) (m Message, ok bool) {
 	return m, true
 }
 
-// scanAddress reads the address in a message's data.
-func scanAddress(b []byte) (a address, ok bool) {
-	s := scanner{b: b, depth: 32}
-	ok = s.whole(func(key []byte) (ok bool) {
+// address reads the address in an object.
+func (s *scanner) address() (a address, ok bool) {
+	ok = s.object(func(key []byte) (ok bool) {
 		switch string(key) {
 		case "roomId":
 			a.Room, ok = s.text()
@@ -340,7 +344,7 @@ func parseSignal(b []byte) (signal, bool) {
 
 func scanSignal(b []byte) (s signal, ok bool) {
 	in := scanner{b: b, depth: 8}
-	ok = in.whole(func(key []byte) (ok bool) {
+	ok = in.object(func(key []byte) (ok bool) {
 		switch string(key) {
 		case "roomId":
 			s.RoomID, ok = in.text()
@@ -383,7 +387,7 @@ func scanSignal(b []byte) (s signal, ok bool) {
 		}
 		return ok
 	})
-	return s, ok
+	return s, ok && in.end()
 }
 
 // appendSignal appends the message that brings s.
