@@ -13,8 +13,8 @@ type flusher struct {
 	wake  chan struct{} // one slot
 
 	mu    sync.Mutex
-	all   bool // something was broadcast
-	dirty []*Peer
+	all   bool     // something was broadcast
+	dirty *[]*Peer // nil if nobody
 }
 
 // lists are for as many peers as one flush visits. They are in a pool because
@@ -24,8 +24,11 @@ var lists = sync.Pool{New: func() any { return new([]*Peer) }}
 // add has p flushed within the tick.
 func (f *flusher) add(p *Peer) {
 	f.mu.Lock()
-	f.dirty = append(f.dirty, p)
-	first := len(f.dirty) == 1 && !f.all
+	first := f.dirty == nil && !f.all
+	if f.dirty == nil {
+		f.dirty = lists.Get().(*[]*Peer)
+	}
+	*f.dirty = append(*f.dirty, p)
 	f.mu.Unlock()
 	if first {
 		f.rouse()
@@ -35,7 +38,7 @@ func (f *flusher) add(p *Peer) {
 // everyone has every peer flushed within the tick.
 func (f *flusher) everyone() {
 	f.mu.Lock()
-	first := len(f.dirty) == 0 && !f.all
+	first := f.dirty == nil && !f.all
 	f.all = true
 	f.mu.Unlock()
 	if first {
@@ -66,20 +69,26 @@ func (f *flusher) run(stop <-chan struct{}) {
 }
 
 func (f *flusher) flush() {
-	next := lists.Get().(*[]*Peer)
 	f.mu.Lock()
 	all, list := f.all, f.dirty
-	f.all, f.dirty = false, *next
+	f.all, f.dirty = false, nil
 	f.mu.Unlock()
 	if all {
 		f.flushAll()
 	}
-	for _, p := range list {
+	if list != nil {
+		flushList(list)
+	}
+}
+
+// flushList writes for the peers of a list, which goes back to the pool.
+func flushList(list *[]*Peer) {
+	for _, p := range *list {
 		p.flush()
 	}
-	clear(list)
-	*next = list[:0]
-	lists.Put(next)
+	clear(*list)
+	*list = (*list)[:0]
+	lists.Put(list)
 }
 
 // flushAll gives every peer what was broadcast, and writes.
@@ -90,13 +99,8 @@ func (f *flusher) flushAll() {
 	h.mu.Lock()
 	*walk = append(*walk, h.list...)
 	h.mu.Unlock()
-	for _, p := range *walk {
-		p.flush()
-	}
+	flushList(walk)
 	h.lane.trim(h, n)
-	clear(*walk)
-	*walk = (*walk)[:0]
-	lists.Put(walk)
 }
 
 // flush has what waits for p written, unless somebody is at it.
