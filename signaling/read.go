@@ -52,8 +52,20 @@ func (s *socket) serve() {
 	if len(s.pre) > 0 {
 		s.holdPart(0)
 	}
-	s.borrow()
 	s.drained = false
+	if s.parked && len(s.pre) == 0 {
+		rest, err := s.direct()
+		if err != nil {
+			s.failed(err)
+			return
+		}
+		if !rest && s.drained {
+			p.flush()
+			s.start()
+			return
+		}
+	}
+	s.borrow()
 	for {
 		ready, err := s.peek()
 		if err != nil {
@@ -78,6 +90,58 @@ func (s *socket) serve() {
 	}
 	p.flush()
 	s.start()
+}
+
+var arrivals = sync.Pool{New: func() any { return new([readBufferSize]byte) }}
+
+// direct reads what has arrived and handles the messages that it begins with,
+// as far as they are there as a whole, plain text and so short that they take
+// no room on the budget: most sockets have sent one of these and nothing else.
+// It reports whether there is a rest, which it leaves in the socket's reader.
+func (s *socket) direct() (rest bool, err error) {
+	buf := arrivals.Get().(*[readBufferSize]byte)
+	defer arrivals.Put(buf)
+	s.polling = true
+	n, err := (*netConn)(s).Read(buf[:])
+	s.polling = false
+	if err != nil {
+		return false, nothing(err)
+	}
+	for b := buf[:n]; len(b) > 0; {
+		text, size := s.small(b)
+		if size == 0 {
+			s.borrow()
+			s.pre = b
+			s.br.Peek(1) // copies all of it
+			return true, nil
+		}
+		if err := s.handle(text); err != nil {
+			return false, err
+		}
+		b = b[size:]
+	}
+	return false, nil
+}
+
+// small returns the message that b begins with, unmasked where it lies, and the
+// size of its frame, if it is one for direct.
+func (s *socket) small(b []byte) (text []byte, size int) {
+	if s.deflate || len(b) < 8 || b[0] != finBit|opText || b[1]&maskBit == 0 {
+		return nil, 0
+	}
+	head, n := 2, int(b[1]&^maskBit)
+	if n == 126 {
+		head, n = 4, int(binary.BigEndian.Uint16(b[2:]))
+	} else if n == 127 {
+		return nil, 0
+	}
+	size = head + 4 + n
+	if n > min(smallMessage, s.peer.hub.opt.MaxMessageBytes) || len(b) < size {
+		return nil, 0
+	}
+	text = b[head+4 : size]
+	unmask(text, b[head:head+4])
+	return text, size
 }
 
 // peek handles whole control frames and reports whether a data or close frame
@@ -150,10 +214,6 @@ var (
 
 // message reads one message and handles it.
 func (s *socket) message() error {
-	if text, size := s.small(); size > 0 {
-		defer s.br.Discard(size)
-		return s.received(text)
-	}
 	typ, r, err := s.ws.NextReader()
 	if err != nil {
 		return err
@@ -184,42 +244,7 @@ func (s *socket) message() error {
 	if typ != websocket.TextMessage {
 		return errBinary
 	}
-	return s.received(*buf)
-}
-
-// small returns the next message, and the size of its frame, if that is there
-// as a whole, is plain text and so short that it takes no room on the budget:
-// most are. It is unmasked where it lies, and gorilla does not see it.
-func (s *socket) small() (text []byte, size int) {
-	b, _ := s.br.Peek(s.br.Buffered())
-	if s.deflate || len(b) < 8 || b[0] != finBit|opText || b[1]&maskBit == 0 {
-		return nil, 0
-	}
-	head, n := 2, int(b[1]&^maskBit)
-	if n == 126 {
-		head, n = 4, int(binary.BigEndian.Uint16(b[2:]))
-	} else if n == 127 {
-		return nil, 0
-	}
-	size = head + 4 + n
-	if n > min(smallMessage, s.peer.hub.opt.MaxMessageBytes) || len(b) < size {
-		return nil, 0
-	}
-	text = b[head+4 : size]
-	unmask(text, b[head:head+4])
-	return text, size
-}
-
-// received handles the text of a message, unless only the socket's end
-// interests us any more.
-func (s *socket) received(b []byte) error {
-	if s.isClosing() {
-		return nil
-	}
-	if !utf8.Valid(b) {
-		return errUTF8
-	}
-	return s.handle(b)
+	return s.handle(*buf)
 }
 
 // smallMessage is what a message may have without being counted: as many as
@@ -257,12 +282,13 @@ func (s *socket) readAll(r io.Reader, buf []byte) (_ []byte, held int64, err err
 // handle gives one message to the application.
 func (s *socket) handle(b []byte) error {
 	p, h := s.peer, s.peer.hub
-	m, err := parseMessage(b, h.opt.MaxDepth)
-	if err == errNotJSON {
-		return err
+	var m envelope
+	var err error = errUTF8
+	if utf8.Valid(b) {
+		m, err = parseMessage(b, h.opt.MaxDepth)
 	}
 	p.mu.Lock()
-	if s.dead || s.closing {
+	if s.dead || s.closing { // only its end interests us any more
 		err = nil
 		if s.dead {
 			err = errClosing
@@ -270,9 +296,12 @@ func (s *socket) handle(b []byte) error {
 		p.mu.Unlock()
 		return err
 	}
-	if !p.rate.take(h.now(), h.opt.Rate, h.opt.Burst) {
+	if err != errUTF8 && err != errNotJSON && !p.rate.take(h.now(), h.opt.Rate, h.opt.Burst) {
+		err = errRate
+	}
+	if err == errUTF8 || err == errNotJSON || err == errRate {
 		p.mu.Unlock()
-		return errRate
+		return err
 	}
 	p.got++
 	turn, wait := false, func() {}

@@ -92,9 +92,7 @@ func (s *scanner) str() bool {
 			if i++; i == len(s.b) {
 				return false
 			}
-			switch s.b[i] {
-			case '"', '\\', '/', 'b', 'f', 'n', 'r', 't':
-			default: // \u, too
+			if escapes[s.b[i]] == 0 {
 				return false
 			}
 		}
@@ -216,52 +214,50 @@ func (s *scanner) end() bool {
 
 // text reads a string and returns what it says.
 func (s *scanner) text() (string, bool) {
-	v, ok := s.value()
-	if !ok {
+	s.space()
+	if s.i == len(s.b) || s.b[s.i] != '"' {
 		return "", false
 	}
-	return text(v)
+	i := s.i + 1
+	n := plain(s.b[i:])
+	if end := i + n; end < len(s.b) && s.b[end] == '"' {
+		s.i = end + 1
+		return string(s.b[i:end]), true
+	}
+	var text strings.Builder
+	text.Grow(max(n, bytes.IndexByte(s.b[i:], '"'))) // all of it, unless it quotes
+	for {
+		n := plain(s.b[i:])
+		text.Write(s.b[i : i+n])
+		if i += n; i == len(s.b) {
+			return "", false
+		}
+		switch c := s.b[i]; {
+		case c == '"':
+			s.i = i + 1
+			return text.String(), true
+		case c == '\\':
+			if i++; i == len(s.b) || escapes[s.b[i]] == 0 {
+				return "", false
+			}
+			text.WriteByte(escapes[s.b[i]])
+			i++
+		case c < ' ':
+			return "", false
+		default:
+			r, size := utf8.DecodeRune(s.b[i:])
+			if r == utf8.RuneError && size == 1 {
+				return "", false
+			}
+			text.Write(s.b[i : i+size])
+			i += size
+		}
+	}
 }
 
-// text returns what the string in v says, which a scanner has seen.
-func text(v []byte) (string, bool) {
-	if v[0] != '"' {
-		return "", false
-	}
-	v = v[1 : len(v)-1]
-	n := plain(v)
-	if n == len(v) {
-		return string(v), true
-	}
-	if !utf8.Valid(v[n:]) {
-		return "", false
-	}
-	var b strings.Builder
-	b.Grow(len(v))
-	for {
-		n := bytes.IndexByte(v, '\\')
-		if n < 0 {
-			b.Write(v)
-			return b.String(), true
-		}
-		b.Write(v[:n])
-		c := v[n+1]
-		switch c {
-		case 'n':
-			c = '\n'
-		case 'r':
-			c = '\r'
-		case 't':
-			c = '\t'
-		case 'b':
-			c = '\b'
-		case 'f':
-			c = '\f'
-		}
-		b.WriteByte(c)
-		v = v[n+2:]
-	}
-}
+// escapes are the characters behind a backslash and what they stand for; \u is
+// left to encoding/json.
+var escapes = [256]byte{'"': '"', '\\': '\\', '/': '/', 'b': '\b', 'f': '\f', 'n': '\n', 'r': '\r', 't': '\t'}
 
 // anyCase reports whether encoding/json takes key, which is ASCII, for one of
 // names, though it is written otherwise.
@@ -277,12 +273,12 @@ func anyCase(key []byte, names ...string) bool {
 // scanMessage reads an envelope, of whose bytes it has parts. ok is false if
 // parseMessage must look itself.
 func scanMessage(b []byte, maxDepth int) (m envelope, ok bool) {
-	var typ, id, data []byte
+	var id, data []byte
 	s := scanner{b: b, depth: maxDepth}
 	ok = s.object(func(key []byte) (ok bool) {
 		switch string(key) {
 		case "type":
-			typ, ok = s.value()
+			m.Type, ok = s.text()
 		case "id":
 			id, ok = s.value()
 		case "data":
@@ -300,10 +296,7 @@ func scanMessage(b []byte, maxDepth int) (m envelope, ok bool) {
 		}
 		return ok
 	})
-	if !ok || !s.end() || len(typ) < 3 || len(id) > 128 {
-		return envelope{}, false
-	}
-	if m.Type, ok = text(typ); !ok || len(m.Type) > 64 {
+	if !ok || !s.end() || m.Type == "" || len(m.Type) > 64 || len(id) > 128 {
 		return envelope{}, false
 	}
 	if string(id) != "null" && len(id) > 0 {
@@ -359,9 +352,10 @@ func scanSignal(b []byte) (s signal, ok bool) {
 				case "type":
 					s.Description.Type, ok = in.text()
 				case "sdp":
-					if s.sdp, ok = in.value(); ok {
-						s.Description.SDP, ok = text(s.sdp)
-					}
+					in.space()
+					first := in.i
+					s.Description.SDP, ok = in.text()
+					s.sdp = b[first:in.i]
 				default:
 					_, ok = in.value()
 					ok = ok && !anyCase(key, "type", "sdp")
