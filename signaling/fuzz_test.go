@@ -2,6 +2,7 @@ package signaling
 
 import (
 	"bufio"
+	"bytes"
 	"context"
 	"io"
 	"net"
@@ -81,6 +82,37 @@ func FuzzFrames(f *testing.F) {
 		}
 		if n := h.stats.panics.Load(); n != panics {
 			t.Fatalf("%q makes a panic", b)
+		}
+	})
+}
+
+// FuzzSmall: what is taken for a small message is one, and masked again it is
+// what came.
+func FuzzSmall(f *testing.F) {
+	text := `{"type":"x","id":1}`
+	f.Add(append([]byte{finBit | opText, maskBit | byte(len(text)), 1, 2, 3, 4}, text...))
+	f.Add(append([]byte{finBit | opText, maskBit | 126, 0, byte(len(text)), 1, 2, 3, 4}, text...))
+	f.Add(append([]byte{finBit | opText, maskBit | 127, 0, 0, 0, 0, 0, 0, 0, byte(len(text)), 1, 2, 3, 4}, text...))
+	f.Add([]byte{finBit | rsv1Bit | opText, maskBit | 2, 0, 0, 0, 0, 1, 2})
+	s := &socket{peer: &Peer{hub: &Hub{opt: Options{MaxMessageBytes: 1000}}}}
+	f.Fuzz(func(t *testing.T, b []byte) {
+		text, size := s.small(bytes.Clone(b))
+		if size == 0 {
+			return
+		}
+		require.LessOrEqual(t, size, len(b), "%x", b)
+		require.LessOrEqual(t, len(text), 1000, "%x", b)
+		head := 2
+		if b[1] == maskBit|126 {
+			head = 4
+			require.Equal(t, len(text), int(b[2])<<8|int(b[3]), "%x", b)
+		} else {
+			require.Equal(t, maskBit|byte(len(text)), b[1], "%x", b)
+		}
+		require.Equal(t, byte(finBit|opText), b[0], "%x", b)
+		require.Equal(t, head+4+len(text), size, "%x", b)
+		for i, c := range text {
+			require.Equal(t, b[head+4+i], c^b[head+i%4], "%x", b)
 		}
 	})
 }
