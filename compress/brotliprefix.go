@@ -57,29 +57,36 @@ func (pc *prefixCode) build(s *prefixScratch, counts []uint32, limit int) {
 	}
 }
 
-// sort fills keys: by magnitude first, then each magnitude by itself.
+// sort fills keys: small counts go straight to their places, and the few large
+// ones are put in order behind them.
 func (s *prefixScratch) sort(counts []uint32) {
+	const small = 64
 	n := len(s.used)
 	s.keys = slices.Grow(s.keys[:0], n)[:n]
-	var from, at [32]int
+	var at [small]uint16
 	for _, sym := range s.used {
-		from[bits.Len32(counts[sym])&31]++
-	}
-	sum := 0
-	for i := range from {
-		from[i], sum = sum, sum+from[i]
-		at[i] = from[i]
-	}
-	for _, sym := range s.used {
-		m := bits.Len32(counts[sym]) & 31
-		k := counts[sym]<<10 | uint32(sym)
-		i := at[m]
-		at[m]++
-		for ; i > from[m] && s.keys[i-1] > k; i-- {
-			s.keys[i] = s.keys[i-1]
+		if c := counts[sym]; c < small {
+			at[c]++
 		}
-		s.keys[i] = k
 	}
+	sum := uint16(0)
+	for c, n := range at {
+		at[c] = sum
+		sum += n
+	}
+	first := int(sum)
+	end := first
+	for _, sym := range s.used {
+		c := counts[sym]
+		if c < small {
+			s.keys[at[c]] = c<<10 | uint32(sym)
+			at[c]++
+			continue
+		}
+		s.keys[end] = c<<10 | uint32(sym)
+		end++
+	}
+	slices.Sort(s.keys[first:])
 }
 
 // assign gives each symbol its depth in a Huffman tree in which no count is

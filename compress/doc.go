@@ -29,9 +29,10 @@
 //
 // # Memory
 //
-// At most Options.MaxEncoders encoders exist, of 0.6 MB (brotli), 0.9 MB
-// (zstd) and 1.2 MB (gzip), with dictionaries 2.6 MB more. An answer holds
-// one only while it encodes, never while its client reads. All bodies
+// At most Options.MaxEncoders encoders exist, of 0.6 MB (brotli and gzip) and
+// 0.9 MB (zstd), with dictionaries 2.6 MB more. An answer, or a Takeover
+// message of more than 512 bytes, holds one only while it is encoded, never
+// while its client reads. All bodies
 // together, and the encoded static files, hold at most
 // Options.MaxBufferedBytes. A 36 KB answer to a slow client takes 7 KB of
 // them, an event stream its last 8 KiB. A Takeover connection takes 23 KiB, a

@@ -30,7 +30,8 @@ type TakeoverOptions struct {
 // A connection takes its history and 15 KiB besides from
 // Options.MaxBufferedBytes and the Account; one for which there is no room
 // is left as it is, and next may negotiate for itself.
-// Messages over 64 KiB and fragmented ones go out uncompressed.
+// Messages over 64 KiB and fragmented ones go out uncompressed, and so do those
+// over 512 bytes for which no encoder of Options.MaxEncoders is free.
 func (c *Compressor) Takeover(o TakeoverOptions, next http.Handler) (http.Handler, error) {
 	if o.HistoryBytes == 0 {
 		o.HistoryBytes = 8 << 10
