@@ -162,6 +162,15 @@ func (m *matchFinder) command(f match, emitted int) command {
 	return command{uint32(s - emitted), uint32(f.at + f.length - s), uint32(f.distance)}
 }
 
+// extent is length where the difference of the first eight bytes is known: in
+// prose it mostly says all.
+func (m *matchFinder) extent(difference uint64, a, b, end int) int {
+	if difference != 0 && a >= m.fence {
+		return bits.TrailingZeros64(difference) >> 3
+	}
+	return m.length(a, b, end)
+}
+
 // length returns how many bytes from a and from b, a < b, are equal, up to
 // end. The first four are. A copy that starts before the fence ends there; it
 // has none that is shorter than minMatch.

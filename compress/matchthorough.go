@@ -44,20 +44,22 @@ func (m *matchFinder) look(base unsafe.Pointer, s, repeat, end int) (best match)
 	entry, entry8 := *e, *e8
 	here := uint64(s)<<32 | uint64(tag)
 	*e, *e8 = here, here
-	again := load32(base, s-repeat) == uint32(v)
-	if !again && uint32(entry) != tag && uint32(entry8) != tag {
+	same := load64(base, s-repeat) ^ v
+	if uint32(same) != 0 && uint32(entry) != tag && uint32(entry8) != tag {
 		return best
 	}
 	best.at = s
-	if again {
-		best.repeated(m.length(s-repeat, s, end), repeat, &m.price)
+	if uint32(same) == 0 {
+		best.repeated(m.extent(same, s-repeat, s, end), repeat, &m.price)
 	}
 	if at := int(entry8 >> 32); uint32(entry8) == tag && uint(s-at-1) < m.price.reach && load64(base, at) == v {
 		best.improve(m.length(at, s, end), s-at, &m.price)
 		return best
 	}
-	if at := int(entry >> 32); uint32(entry) == tag && uint(s-at-1) < m.price.reach && load32(base, at) == uint32(v) {
-		best.improve(m.length(at, s, end), s-at, &m.price)
+	if at := int(entry >> 32); uint32(entry) == tag && uint(s-at-1) < m.price.reach {
+		if same := load64(base, at) ^ v; uint32(same) == 0 {
+			best.improve(m.extent(same, at, s, end), s-at, &m.price)
+		}
 	}
 	return best
 }
