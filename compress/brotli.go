@@ -107,7 +107,7 @@ func (e *blockEncoder) writeBrotli(w *bitWriter, src []byte, size int) {
 		}
 		r = r.bits(uint(code.extraBits), code.extra).flush()
 		if c.insert > 0 {
-			r = r.all(src[from:from+int(c.insert)], literals)
+			r = r.literals(src, from, int(c.insert), literals)
 		}
 		from += int(c.insert + c.length)
 		if code.distance != noDistance {

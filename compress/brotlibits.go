@@ -75,11 +75,20 @@ func (r bitRun) flush() bitRun {
 // literalBits is the longest code of a byte: four of them fit into a run.
 const literalBits = 14
 
-// all appends the code of each byte. Inlined it is slower: the loop needs
-// the registers.
+// literals appends the codes of n bytes of src from at on. Most commands have
+// a few: of four codes those that are too many are made empty, as a branch
+// would be hard to foretell. Inlined it is slower: the loop needs the registers.
 //
 //go:noinline
-func (r bitRun) all(p []byte, codes *[256]uint32) bitRun {
+func (r bitRun) literals(src []byte, at, n int, codes *[256]uint32) bitRun {
+	if n <= 4 && at+4 <= len(src) {
+		p, left := (*[4]byte)(src[at:]), int32(-n)
+		return r.add(codes[p[0]] & uint32(left>>31)).
+			add(codes[p[1]] & uint32((left+1)>>31)).
+			add(codes[p[2]] & uint32((left+2)>>31)).
+			add(codes[p[3]] & uint32((left+3)>>31)).flush()
+	}
+	p := src[at : at+n]
 	for len(p) >= 4 {
 		r = r.add(codes[p[0]]).add(codes[p[1]]).add(codes[p[2]]).add(codes[p[3]]).flush()
 		p = p[4:]

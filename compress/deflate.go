@@ -208,7 +208,7 @@ func writeDeflate(w *bitWriter, src []byte, commands []command, symbols *[288]ui
 	from := 0
 	for _, c := range commands {
 		if c.insert > 0 {
-			r = r.all(src[from:from+int(c.insert)], (*[256]uint32)(symbols[:256]))
+			r = r.literals(src, from, int(c.insert), (*[256]uint32)(symbols[:256]))
 		}
 		from += int(c.insert + c.length)
 		if c.length == 0 {
