@@ -48,7 +48,9 @@ type Options struct {
 	TotalQueueBytes int64
 
 	// FlushEvery is how long a message may wait for others that go to the same
-	// peer, to be written together. Default 2 ms; < 0 writes at once.
+	// peer, to be written together. What one client has for another (Relay,
+	// Forward) does not wait if it is the first within that time. Default 2 ms;
+	// < 0 writes at once.
 	FlushEvery time.Duration
 
 	// PingEvery is how long a socket may be silent before it is pinged.
