@@ -45,7 +45,8 @@
 // # What is told when
 //
 //   - a join, a leave: with the next diff of the topic, which is at once, or a
-//     Tick after the last one
+//     Tick after the last one; a diff that more than 64 watch is handed out
+//     bit by bit over half a Tick, so that nothing else waits behind it
 //   - a loss of the last socket: after Grace, unless the user is back; after a
 //     clean end at once
 //   - metadata: after it stood still for a Tick, or MaxDelay after it began to

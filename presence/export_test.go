@@ -17,5 +17,6 @@ func (t *Tracker) Flush(name string) {
 	tp.tickAt = now
 	t.flush(tp, now)
 	t.mu.Unlock()
-	t.deliver()
+	t.handAll(t.out)
+	t.out = t.out[:0]
 }

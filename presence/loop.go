@@ -5,12 +5,6 @@ import (
 	"time"
 )
 
-// delivery is a Diff on its way, out of the lock.
-type delivery struct {
-	w *Watcher
-	d *Diff
-}
-
 // run is the tracker's goroutine: it handles what is due, one topic at a time,
 // and sleeps until the next deadline.
 func (t *Tracker) run() {
@@ -52,9 +46,7 @@ func (t *Tracker) step() time.Duration {
 	t.asleep = next
 	t.mu.Unlock()
 	t.release(freed)
-	if ok {
-		t.deliver()
-	}
+	next = min(next, t.deliver(now))
 	if next > now+int64(time.Hour) { // math.MaxInt64: nothing to do
 		return time.Hour
 	}
@@ -79,6 +71,7 @@ func (t *Tracker) flush(tp *topic, now int64) {
 	for _, w := range tp.watch.fresh {
 		w.fresh = false
 		v, count := t.see(w)
+		w.told++ // what is on its way is in this
 		d := v.snap
 		if d == nil || d.Version != tp.version || d.Count != count {
 			d = memo.diff(tp, nil, v, count)
@@ -152,29 +145,6 @@ func (t *Tracker) see(w *Watcher) (*view, int) {
 
 func (t *Tracker) send(w *Watcher, v *view, d *Diff) {
 	w.view, w.count, w.next = v, d.Count, d.Next
-	t.out = append(t.out, delivery{w, d})
+	t.out = append(t.out, delivery{w, d, w.told})
 	t.stats.Delivered++
-}
-
-// deliver hands out what flush made. Only run calls it.
-func (t *Tracker) deliver() {
-	for i := range t.out {
-		t.hand(t.out[i])
-		t.out[i] = delivery{}
-	}
-	t.out = t.out[:0]
-}
-
-func (t *Tracker) hand(x delivery) {
-	if x.w.closed.Load() {
-		return
-	}
-	defer func() {
-		if r := recover(); r != nil {
-			t.count(&t.stats.Panics)
-			t.log.Error("presence: Deliver panicked", "topic", x.w.tp.name, "panic", r)
-			x.w.Close()
-		}
-	}()
-	x.w.deliver(x.d)
 }

@@ -25,6 +25,13 @@ type Tracker struct {
 	rep      *replicator // nil without a Store
 	fullDebt int64       // the largest debt of a budget of joins, in milliseconds
 
+	// What many watch, on its way to them: run's own.
+	later    []delivery
+	handed   int   // of later
+	part     int   // how many at a time
+	nextPart int64 // when the next of them
+	lateAt   int64 // when all that are left
+
 	mu      sync.Mutex
 	closed  bool
 	users   directory

@@ -41,7 +41,8 @@ type Watcher struct {
 	view    *view // what was told; nil: nothing yet
 	count   int
 	next    uint64
-	fresh   bool // in topic.watch.fresh: wants the whole window
+	fresh   bool   // in topic.watch.fresh: wants the whole window
+	told    uint32 // whole windows so far
 	cost    int64
 }
 
