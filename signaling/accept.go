@@ -2,6 +2,7 @@ package signaling
 
 import (
 	"bufio"
+	"context"
 	"encoding/base64"
 	"encoding/json"
 	"fmt"
@@ -78,70 +79,79 @@ func (h *Hub) Check(r *http.Request) error {
 // ErrClosed. It does not wait for messages: the handler should return, so
 // that the memory of the HTTP request is freed.
 func (h *Hub) Accept(w http.ResponseWriter, r *http.Request, o AcceptOptions) (*Peer, error) {
-	end := o.OnSocketEnd
-	if end == nil {
-		end = func() {}
-	}
-	if err := h.Check(r); err != nil {
-		h.turnDown(w, r, err)
-		end()
+	// Little is done here itself: its frame lies below the handshake's, on the
+	// stack of a goroutine of net/http, see upgrade.
+	p, token, fresh, err := h.seat(w, r, &o)
+	if err != nil {
+		o.end()
 		return nil, err
-	}
-	p, token := h.find(o.User, o.Resume)
-	fresh := p == nil
-	if fresh {
-		var err error
-		if p, err = h.add(o.User); err != nil {
-			h.refuse(w, err)
-			end()
-			return nil, err
-		}
-	}
-	abandon := func() {
-		if fresh {
-			p.end(CloseInfo{Code: websocket.CloseAbnormalClosure}, true)
-		}
-		end()
-	}
-	if fresh {
-		if err := h.listen(r.Context(), o.User); err != nil {
-			h.refuse(w, ErrFull)
-			abandon()
-			return nil, fmt.Errorf("signaling: bus: %w", err)
-		}
 	}
 	s, err := h.upgrade(w, r)
 	if err != nil {
 		h.stats.refusedBad.Add(1)
-		abandon()
+		if fresh {
+			p.end(CloseInfo{Code: websocket.CloseAbnormalClosure}, true)
+		}
+		o.end()
 		return nil, fmt.Errorf("%w: %w", ErrHandshake, err)
 	}
 	s.onEnd = o.OnSocketEnd
-	var turn uint16
 	if !fresh {
-		var ok bool
-		if turn, ok = p.resume(token, o.Received); !ok { // it ended meanwhile, or lacks messages
-			fresh = true
-			if p, err = h.add(o.User); err == nil {
-				err = h.listen(r.Context(), o.User)
-			}
-			if err != nil {
-				s.conn.SetWriteDeadline(time.Now().Add(100 * time.Millisecond))
-				s.conn.Write(appendClose(s.first, websocket.CloseTryAgainLater, h.retryAfter()))
-				s.conn.Close()
-				end()
-				return nil, err
-			}
+		return h.comeBack(r.Context(), p, s, token, &o)
+	}
+	return h.attach(p, s, 0, &o)
+}
+
+// end is called where Accept ends without a socket.
+func (o *AcceptOptions) end() {
+	if o.OnSocketEnd != nil {
+		o.OnSocketEnd()
+	}
+}
+
+// seat finds the session that the request resumes, or makes room for a new one.
+// When it fails, it has answered the request.
+func (h *Hub) seat(w http.ResponseWriter, r *http.Request, o *AcceptOptions) (p *Peer, token uint32, fresh bool, err error) {
+	if err := h.Check(r); err != nil {
+		h.turnDown(w, r, err)
+		return nil, 0, false, err
+	}
+	if p, token = h.find(o.User, o.Resume); p != nil {
+		return p, token, false, nil
+	}
+	if p, err = h.add(o.User); err != nil {
+		h.refuse(w, err)
+		return nil, 0, false, err
+	}
+	if err := h.listen(r.Context(), o.User); err != nil {
+		h.refuse(w, ErrFull)
+		p.end(CloseInfo{Code: websocket.CloseAbnormalClosure}, true)
+		return nil, 0, false, fmt.Errorf("signaling: bus: %w", err)
+	}
+	return p, 0, true, nil
+}
+
+// comeBack attaches s to the session p, or to a new one if p ended meanwhile or
+// lacks messages.
+func (h *Hub) comeBack(ctx context.Context, p *Peer, s *socket, token uint32, o *AcceptOptions) (*Peer, error) {
+	turn, ok := p.resume(token, o.Received)
+	if ok {
+		return h.attach(p, s, turn, o)
+	}
+	p, err := h.add(o.User)
+	if err == nil {
+		if err = h.listen(ctx, o.User); err != nil {
+			p.end(CloseInfo{Code: websocket.CloseAbnormalClosure}, true)
 		}
 	}
-	if fresh && o.Resume != "" {
-		h.stats.notResumed.Add(1)
-	}
-	if err := h.attach(p, s, turn, o); err != nil {
-		h.dismiss(p, s)
+	if err != nil {
+		s.conn.SetWriteDeadline(time.Now().Add(100 * time.Millisecond))
+		s.conn.Write(appendClose(s.first, websocket.CloseTryAgainLater, h.retryAfter()))
+		s.conn.Close()
+		o.end()
 		return nil, err
 	}
-	return p, nil
+	return h.attach(p, s, 0, o)
 }
 
 // resume gives the session to a new socket: the old one, if it is still there,
@@ -174,9 +184,13 @@ func (p *Peer) resume(token uint32, received uint64) (turn uint16, ok bool) {
 	return turn, true
 }
 
-// attach makes s the socket of p and says hello.
-func (h *Hub) attach(p *Peer, s *socket, turn uint16, o AcceptOptions) error {
+// attach makes s the socket of p and says hello. Turn is the one that resume
+// gave, 0 for a new session.
+func (h *Hub) attach(p *Peer, s *socket, turn uint16, o *AcceptOptions) (*Peer, error) {
 	fresh := turn == 0
+	if fresh && o.Resume != "" {
+		h.stats.notResumed.Add(1)
+	}
 	var more map[string]any
 	if o.Hello != nil {
 		p.guard(func() { more = o.Hello(p) })
@@ -189,7 +203,8 @@ func (h *Hub) attach(p *Peer, s *socket, turn uint16, o AcceptOptions) error {
 			h.log.Error("hello cannot be encoded", "error", err)
 			p.end(CloseInfo{Code: 1011, Reason: "internal error"}, true)
 		}
-		return ErrClosed
+		h.dismiss(p, s)
+		return nil, ErrClosed
 	}
 	var head [maxHeader]byte
 	n := putHeader(head[:], finBit|opText, len(hello))
@@ -224,7 +239,7 @@ func (h *Hub) attach(p *Peer, s *socket, turn uint16, o AcceptOptions) error {
 	p.flush()
 	wait()
 	s.start()
-	return nil
+	return p, nil
 }
 
 // helloLocked encodes the first message, with what the server adds to it.
@@ -353,8 +368,9 @@ func (h *Hub) newUpgrader() websocket.Upgrader {
 var noWriteBuffers sync.Pool
 
 // upgrade makes a socket of the request, which Check has let pass. It takes the
-// connection over before gorilla asks for it: there the stack of a goroutine of
-// net/http would just not suffice, and growing it takes a tenth of a handshake.
+// connection over before gorilla asks for it, and is called from few frames:
+// otherwise the 4 KiB of stack that net/http's goroutine has by then would just
+// not suffice, and growing it takes a tenth of a handshake.
 func (h *Hub) upgrade(w http.ResponseWriter, r *http.Request) (*socket, error) {
 	conn, rw, err := http.NewResponseController(w).Hijack()
 	if err != nil {
