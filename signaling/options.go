@@ -95,8 +95,9 @@ type Options struct {
 
 	// SendBuffer and ReceiveBuffer bound what the kernel holds for one socket
 	// in each direction (SO_SNDBUF, SO_RCVBUF; Linux takes up to twice this).
-	// Default 32 KiB each; < 0 leaves the system's own, which may grow to
-	// several MiB a socket.
+	// Default 32 KiB each; < 0 leaves what the socket has: what was set on the
+	// listening socket, which costs no system call for each, or the system's
+	// own, which may grow to several MiB a socket.
 	SendBuffer, ReceiveBuffer int
 
 	// Portable turns parked mode off where it would be possible.
