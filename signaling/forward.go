@@ -39,19 +39,19 @@ func (h *Hub) forward(p *Peer, m Message, to address) *Error {
 		r.mu.Unlock()
 		return ErrNotInRoom
 	}
-	if one := r.members[to.User]; to.User != "" && (one == nil || one == from) {
+	if to.User != "" && (r.members[to.User] == nil || to.User == from.user) {
 		r.mu.Unlock()
 		return ErrNotInRoom
 	}
 	f := frameOf(Data, appendForward(m, p.user))
 	f.private = to.User != "" || len(r.members) == 2
-	for _, user := range r.opt.Members {
-		switch member := r.members[user]; {
-		case member == from || to.User != "" && to.User != user:
+	for _, member := range r.order {
+		switch {
+		case member == from || to.User != "" && to.User != member.user:
 		case member.peer != nil:
 			sent = append(sent, member.peer.deliver(f))
 		case r.opt.Remote != nil || h.opt.Bus != nil:
-			away = append(away, user)
+			away = append(away, member.user)
 		}
 	}
 	r.mu.Unlock()

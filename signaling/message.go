@@ -46,6 +46,7 @@ type envelope struct {
 	Message
 	to        address
 	addressed bool
+	valid     bool // it is known to be UTF-8
 }
 
 // parseMessage reads an envelope, which may have parts of b. errNotJSON means that the bytes are no JSON

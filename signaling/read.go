@@ -282,10 +282,9 @@ func (s *socket) readAll(r io.Reader, buf []byte) (_ []byte, held int64, err err
 // handle gives one message to the application.
 func (s *socket) handle(b []byte) error {
 	p, h := s.peer, s.peer.hub
-	var m envelope
-	var err error = errUTF8
-	if utf8.Valid(b) {
-		m, err = parseMessage(b, h.opt.MaxDepth)
+	m, err := parseMessage(b, h.opt.MaxDepth)
+	if !m.valid && !utf8.Valid(b) {
+		err = errUTF8
 	}
 	p.mu.Lock()
 	if s.dead || s.closing { // only its end interests us any more

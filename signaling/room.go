@@ -46,6 +46,7 @@ type Room struct {
 	closed  bool
 	sub     Subscription // with a Bus
 	members map[string]*member
+	order   []*member // the same as in RoomOptions.Members
 }
 
 // maxMembers is how many a room may have.
@@ -87,6 +88,7 @@ func (h *Hub) OpenRoom(id string, o RoomOptions) (*Room, error) {
 			rank = 0
 		}
 		r.members[user] = &member{user: user, rank: rank}
+		r.order = append(r.order, r.members[user])
 	}
 	var errs []error
 	if id == "" || len(id) > 128 {

@@ -15,7 +15,8 @@ import (
 type scanner struct {
 	b     []byte
 	i     int
-	depth int // how much deeper values may nest
+	depth int  // how much deeper values may nest
+	wide  bool // some string held what is not ASCII, UTF-8 or not
 }
 
 func (s *scanner) space() {
@@ -88,6 +89,8 @@ func (s *scanner) str() bool {
 			return true
 		case c < ' ':
 			return false
+		case c >= utf8.RuneSelf:
+			s.wide = true
 		case c == '\\':
 			if i++; i == len(s.b) {
 				return false
@@ -305,6 +308,7 @@ func scanMessage(b []byte, maxDepth int) (m envelope, ok bool) {
 	if string(data) != "null" && len(data) > 0 {
 		m.Data = data
 	}
+	m.valid = !s.wide
 	return m, true
 }
 

@@ -6,6 +6,7 @@ import (
 	"strings"
 	"testing"
 	"time"
+	"unicode/utf8"
 
 	"github.com/stretchr/testify/require"
 )
@@ -30,6 +31,7 @@ func FuzzScanMessage(f *testing.F) {
 			return
 		}
 		require.NoError(t, err, "%q", b)
+		require.True(t, !got.valid || utf8.Valid(b), "%q", b)
 		require.Equal(t, want.Type, got.Type, "%q", b)
 		require.Equal(t, string(want.ID), string(got.ID), "%q", b)
 		require.Equal(t, string(want.Data), string(got.Data), "%q", b)
