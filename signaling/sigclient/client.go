@@ -282,12 +282,17 @@ func (c *Client) Close() error {
 	c.cancel(ErrClosed)
 	c.mu.Lock()
 	if c.ws != nil {
-		c.ws.WriteControl(websocket.CloseMessage, websocket.FormatCloseMessage(websocket.CloseNormalClosure, ""), time.Now().Add(time.Second))
-		c.ws.SetReadDeadline(time.Now().Add(time.Second)) // for the answer
-	}
+		goodbye(c.ws)
+	} // else greet does
 	c.mu.Unlock()
 	<-c.done
 	return nil
+}
+
+// goodbye ends ws at the latest after a second without an answer.
+func goodbye(ws *websocket.Conn) {
+	ws.WriteControl(websocket.CloseMessage, websocket.FormatCloseMessage(websocket.CloseNormalClosure, ""), time.Now().Add(time.Second))
+	time.AfterFunc(time.Second, func() { ws.Close() })
 }
 
 // Drop cuts the connection without a word, as a failing network does.
@@ -419,6 +424,9 @@ func (c *Client) greet(ws *websocket.Conn, hello map[string]json.RawMessage) {
 	c.ws, c.hello, c.session, c.token, c.sent, c.acking = ws, hello, h.session, h.token, h.received, false
 	for _, m := range c.out {
 		c.writeLocked(m.text)
+	}
+	if c.ctx.Err() != nil { // Close came before the hello
+		goodbye(ws)
 	}
 	c.mu.Unlock()
 	c.state(State{Name: "open", Resumed: h.resumed})

@@ -10,6 +10,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/gorilla/websocket"
 	"github.com/plimsoll-go/plimsoll/signaling"
 	"github.com/plimsoll-go/plimsoll/signaling/sigclient"
 	"github.com/stretchr/testify/require"
@@ -61,6 +62,45 @@ func TestDrops(t *testing.T) {
 	require.Equal(t, session, c.Session())
 	require.NoError(t, c.Close())
 	require.ErrorIs(t, c.Send("n", 1), sigclient.ErrClosed)
+}
+
+// TestCloseBeforeHello closes a client between the handshake of its second
+// socket and the hello.
+func TestCloseBeforeHello(t *testing.T) {
+	var sockets atomic.Int64
+	late, greet := make(chan struct{}), make(chan struct{})
+	web := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		ws, err := new(websocket.Upgrader).Upgrade(w, r, nil)
+		if err != nil {
+			return
+		}
+		defer ws.Close()
+		if sockets.Add(1) == 2 {
+			close(late)
+			<-greet
+		}
+		ws.WriteJSON(map[string]any{"type": "hello", "data": map[string]any{"sessionId": "s", "heartbeatSeconds": 25}})
+		for {
+			if _, _, err := ws.ReadMessage(); err != nil {
+				return
+			}
+		}
+	}))
+	defer web.Close()
+	c, err := sigclient.Dial(t.Context(), sigclient.Options{URL: web.URL, MaxDelay: time.Millisecond})
+	require.NoError(t, err)
+	c.Drop()
+	<-late
+	closed := make(chan error)
+	go func() { closed <- c.Close() }()
+	time.Sleep(50 * time.Millisecond) // it finds no socket
+	close(greet)
+	select {
+	case err := <-closed:
+		require.NoError(t, err)
+	case <-time.After(5 * time.Second):
+		t.Fatal("Close waits")
+	}
 }
 
 // TestSpread has one who can wait put off the next attempt, and only such a one.
