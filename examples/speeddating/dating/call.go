@@ -34,6 +34,7 @@ type side struct {
 	away    bool   // cut; may come back
 	wait    *time.Timer
 	chatted []time.Time // of the last lines, for the rate
+	said    []uint64    // command.Once of the last of them
 }
 
 // Accept begins the call on this socket: call:start to every socket of both.

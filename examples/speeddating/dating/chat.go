@@ -2,6 +2,7 @@ package dating
 
 import (
 	"context"
+	"math/rand/v2"
 	"slices"
 	"strings"
 	"time"
@@ -19,7 +20,7 @@ func (p *Platform) Chat(ctx context.Context, id UserID, roomID, text string) err
 	if text == "" || !utf8.ValidString(text) || utf8.RuneCountInString(text) > p.rules.ChatRunes || strings.ContainsFunc(text, unprintable) {
 		return refuse(Invalid, "a line has 1 to 500 characters")
 	}
-	_, err := p.send(ctx, command{Verb: verbChat, User: id, ID: roomID, Text: text})
+	_, err := p.send(ctx, command{Verb: verbChat, User: id, ID: roomID, Text: text, Once: rand.Uint64()})
 	return err
 }
 
@@ -32,6 +33,10 @@ func (p *Platform) chat(c command) error {
 	cost := int64(lineBytes + len(c.Text))
 	p.mu.Lock()
 	cl, i, err := p.callLocked(c.ID, c.User)
+	if err == nil && slices.Contains(cl.sides[i].said, c.Once) {
+		p.mu.Unlock()
+		return nil
+	}
 	if err == nil && !cl.sides[i].mayChat(p.rules.ChatPerSec) {
 		err = refuse(TooMany, "slower, please")
 	}
@@ -42,6 +47,7 @@ func (p *Platform) chat(c command) error {
 		p.mu.Unlock()
 		return err
 	}
+	cl.sides[i].sayOnce(c.Once)
 	cl.bytes += cost
 	line := ChatLine{From: c.User, Text: c.Text, At: now()}
 	cl.chat = append(cl.chat, line)
@@ -73,6 +79,22 @@ func (s *side) mayChat(n int) bool {
 	return true
 }
 
+// saidOnce is how many commands of a side a call knows again.
+const saidOnce = 16
+
+// sayOnce notes a command. A node that leaves may have carried one out, itself
+// or by the node that has the call now, and be gone before its answer: then the
+// command comes again, to the node that has the call.
+func (s *side) sayOnce(id uint64) {
+	if id == 0 {
+		return // of a server that does not number them
+	}
+	if len(s.said) == saidOnce {
+		s.said = slices.Delete(s.said, 0, 1)
+	}
+	s.said = append(s.said, id)
+}
+
 // GiveSocial relays handles to both and keeps them. Invalid, NotFound,
 // Forbidden, TooMany.
 func (p *Platform) GiveSocial(ctx context.Context, id UserID, roomID string, s Socials) error {
@@ -83,7 +105,7 @@ func (p *Platform) GiveSocial(ctx context.Context, id UserID, roomID string, s S
 	if len(s) == 0 {
 		return refuse(Invalid, "no handles are given")
 	}
-	_, err = p.send(ctx, command{Verb: verbSocial, User: id, ID: roomID, Socials: s})
+	_, err = p.send(ctx, command{Verb: verbSocial, User: id, ID: roomID, Socials: s, Once: rand.Uint64()})
 	return err
 }
 
@@ -91,6 +113,10 @@ func (p *Platform) GiveSocial(ctx context.Context, id UserID, roomID string, s S
 func (p *Platform) social(c command) error {
 	p.mu.Lock()
 	cl, i, err := p.callLocked(c.ID, c.User)
+	if err == nil && slices.Contains(cl.sides[i].said, c.Once) {
+		p.mu.Unlock()
+		return nil
+	}
 	if err == nil && !cl.sides[i].mayChat(p.rules.ChatPerSec) {
 		err = refuse(TooMany, "slower, please")
 	}
@@ -98,6 +124,7 @@ func (p *Platform) social(c command) error {
 		p.mu.Unlock()
 		return err
 	}
+	cl.sides[i].sayOnce(c.Once)
 	given := SocialShared{From: c.User, Socials: c.Socials, At: now()}
 	kept := make([]SocialShared, 0, 2)
 	for _, s := range cl.socials {

@@ -41,6 +41,7 @@ type command struct {
 	Text    string  `json:",omitempty"`
 	Socials Socials `json:",omitempty"`
 	Reason  string  `json:",omitempty"`
+	Once    uint64  `json:",omitempty"` // the same if it is sent again; see sayOnce
 
 	Moved *movedCalls `json:",omitempty"`
 

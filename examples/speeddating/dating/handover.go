@@ -48,6 +48,7 @@ type movedSide struct {
 	Node   string // where the socket is
 	Away   bool
 	Waits  bool
+	Said   []uint64 `json:",omitempty"`
 }
 
 // movedBytes bounds what one request carries. The bus sends it as it is.
@@ -150,7 +151,7 @@ func (p *Platform) homeOf(node string) home {
 func (c *call) movedLocked() movedCall {
 	m := movedCall{Call: c.Call, Chat: c.chat, Socials: c.socials, Seq: c.seq}
 	for i, s := range c.sides {
-		m.Sides[i] = movedSide{Socket: s.socket, Node: s.node, Away: s.away, Waits: s.wait != nil}
+		m.Sides[i] = movedSide{Socket: s.socket, Node: s.node, Away: s.away, Waits: s.wait != nil, Said: slices.Clone(s.said)}
 	}
 	return m
 }
@@ -271,7 +272,7 @@ func (p *Platform) adopted(ctx context.Context, m movedCall) (*call, error) {
 		if err != nil {
 			return nil, err
 		}
-		c.sides[i] = side{user: u, socket: s.Socket, node: s.Node, away: s.Away}
+		c.sides[i] = side{user: u, socket: s.Socket, node: s.Node, away: s.Away, said: s.Said}
 	}
 	c.begun = time.Now().Add(-time.Since(c.StartedAt)) // by the wall clocks of two servers
 	left := c.length() - time.Since(c.begun)

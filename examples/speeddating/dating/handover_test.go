@@ -60,6 +60,37 @@ func TestCallsOutliveTheirServer(t *testing.T) {
 	})
 }
 
+// A server that stops may be gone before it has answered. What it was asked is
+// asked again, of the one that has the call, and done once.
+func TestWhatIsSaidTwiceIsHeardOnce(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		w := newWorld(t, 0, dating.Rules{FlushEvery: time.Second, NodeLease: 15 * time.Second})
+		w.share = presence.NewMemoryStore()
+		n1, n2, n3 := w.start("n1"), w.start("n2"), w.start("n3")
+		ann, bob := n1.free("Ann"), n2.free("Bob")
+		time.Sleep(2 * time.Second)
+		room := ann.call(bob, 100).RoomID
+		n1.Drain(ctx)
+		asks, name := n2, "n2" // whoever has not got the call
+		if n2.Stats().Calls > 0 {
+			asks, name = n3, "n3"
+		}
+		w.forget.Store(name)
+		require.NoError(t, asks.Chat(ctx, bob.id, room, "hello"))
+		require.Equal(t, "", w.forget.Load())
+		w.forget.Store(name)
+		require.NoError(t, asks.GiveSocial(ctx, bob.id, room, dating.Socials{"instagram": "bob"}))
+		require.Equal(t, "", w.forget.Load())
+		synctest.Wait()
+		require.Len(t, bob.told(dating.ChatKind), 1)
+		require.Len(t, bob.told(dating.SocialSharedKind), 1)
+		require.NoError(t, asks.Chat(ctx, bob.id, room, "hello"), "said again, it is another line")
+		synctest.Wait()
+		require.Len(t, bob.told(dating.ChatKind), 2)
+		w.close()
+	})
+}
+
 // Who takes a call over may stop too.
 func TestCallsMoveTwice(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {

@@ -4,6 +4,7 @@ import (
 	"context"
 	"path/filepath"
 	"sync"
+	"sync/atomic"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -19,13 +20,14 @@ import (
 // world is a platform of one or more nodes on one store and one bus. Most
 // tests run it in a synctest bubble, where time passes when everybody waits.
 type world struct {
-	t     *testing.T
-	path  string
-	store *store.SQLite
-	bus   *bus.Memory
-	share presence.Store
-	rules dating.Rules
-	nodes []*server
+	t      *testing.T
+	path   string
+	store  *store.SQLite
+	bus    *bus.Memory
+	forget atomic.Value // the node whose next answer does not arrive
+	share  presence.Store
+	rules  dating.Rules
+	nodes  []*server
 
 	faulty  dating.Store // in the place of store
 	account *ledger
@@ -79,7 +81,7 @@ func (w *world) start(name string) *server {
 		account = w.account
 	}
 	s.Platform, err = dating.New(dating.Options{
-		Account: account, Rules: w.rules, Store: st, Bus: w.bus, Presence: s.tracker, Deliver: s.deliver, Node: name, MaxSockets: 2000,
+		Account: account, Rules: w.rules, Store: st, Bus: &forgetful{w.bus, &w.forget}, Presence: s.tracker, Deliver: s.deliver, Node: name, MaxSockets: 2000,
 	})
 	require.NoError(w.t, err)
 	go func() { s.ran <- s.Run(context.Background()) }()
@@ -239,4 +241,19 @@ func bubbleRules(t *testing.T, nodes int, rules dating.Rules, f func(*testing.T,
 		defer w.close()
 		f(t, w)
 	})
+}
+
+// forgetful is a bus on which the answer to a request may be lost, since the
+// node that was asked has left.
+type forgetful struct {
+	*bus.Memory
+	forget *atomic.Value
+}
+
+func (b *forgetful) Request(ctx context.Context, from, node, key string, payload []byte) ([]byte, error) {
+	answer, err := b.Memory.Request(ctx, from, node, key, payload)
+	if b.forget.CompareAndSwap(from, "") {
+		return nil, dating.ErrNoNode
+	}
+	return answer, err
 }
