@@ -91,30 +91,3 @@ func TestBrotliWhole(t *testing.T) {
 		})
 	}
 }
-
-func TestBrotliBlocks(t *testing.T) {
-	e := engine{blocks: new(blockEncoder)}
-	for name, body := range bodies() {
-		t.Run(name, func(t *testing.T) {
-			r := rand.New(rand.NewPCG(3, 4))
-			s := stream{coding: brCoding}
-			var out []byte
-			for pos := 0; pos < len(body); {
-				n := min(1+r.IntN(1+r.IntN(20000)), len(body)-pos)
-				from := max(pos-historyBytes, 0)
-				if r.IntN(3) == 0 {
-					out = s.stored(out, body[pos:pos+n])
-				} else {
-					out = e.block(out, &s, body[from:pos+n], pos-from)
-				}
-				pos += n
-				// All so far can be decoded without what follows.
-				got := make([]byte, pos)
-				_, err := io.ReadFull(brotli.NewReader(bytes.NewReader(out)), got)
-				require.NoError(t, err)
-				require.Equal(t, body[:pos], got)
-			}
-			require.Equal(t, body, unbrotli(t, s.end(out)))
-		})
-	}
-}

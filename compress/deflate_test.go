@@ -5,7 +5,6 @@ import (
 	stdflate "compress/flate"
 	"compress/gzip"
 	"io"
-	"math/rand/v2"
 	"testing"
 
 	"github.com/klauspost/compress/flate"
@@ -30,35 +29,6 @@ func TestDeflateWhole(t *testing.T) {
 				require.True(t, bytes.Equal(body, unzip(t, out)))
 				require.Less(t, len(out), len(body)+100+s.pad)
 			}
-		})
-	}
-}
-
-func TestDeflateBlocks(t *testing.T) {
-	e := engine{blocks: new(blockEncoder)}
-	for name, body := range bodies() {
-		t.Run(name, func(t *testing.T) {
-			r := rand.New(rand.NewPCG(3, 4))
-			s := stream{coding: gzipCoding}
-			var out []byte
-			for pos := 0; pos < len(body); {
-				n := min(1+r.IntN(1+r.IntN(20000)), len(body)-pos)
-				from := max(pos-historyBytes, 0)
-				if r.IntN(3) == 0 {
-					out = s.stored(out, body[pos:pos+n])
-				} else {
-					out = e.block(out, &s, body[from:pos+n], pos-from)
-				}
-				pos += n
-				// All so far can be decoded without what follows.
-				got := make([]byte, pos)
-				zr, err := gzip.NewReader(bytes.NewReader(out))
-				require.NoError(t, err)
-				_, err = io.ReadFull(zr, got)
-				require.NoError(t, err)
-				require.True(t, bytes.Equal(body[:pos], got))
-			}
-			require.True(t, bytes.Equal(body, unzip(t, s.end(out))))
 		})
 	}
 }
