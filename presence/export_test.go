@@ -8,8 +8,16 @@ func WithClock(o Options, clock func() time.Duration) Options {
 	return o
 }
 
-// Flush makes and delivers the diff of a topic now. Only for a tracker whose
-// Tick is so long that its own goroutine does not.
+// Manual ends the tracker's own goroutine: only Flush makes diffs from here on.
+func (t *Tracker) Manual() {
+	close(t.quit)
+	t.tasks.Wait()
+	t.quit = make(chan struct{}) // for Shutdown
+	t.handAll(t.later[t.handed:])
+	t.later, t.handed = t.later[:0], 0
+}
+
+// Flush makes the diff of a topic of a Manual tracker and hands it to all at once.
 func (t *Tracker) Flush(name string) {
 	now := t.now()
 	t.mu.Lock()
