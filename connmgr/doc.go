@@ -46,7 +46,9 @@
 // a Key of its own costs 30 more, one that Listener let in 60 more, an address
 // whose rate is remembered 40. The sums are bounded by MaxConns +
 // MaxClosing, Accept.MaxConns and MaxRateAddrs. With Options.Account set, each
-// connection also reserves BytesPerConn there for what it costs the caller.
+// connection also reserves BytesPerConn there for what it costs the caller, and
+// with Accept.Account for what net/http needs before it is admitted: a client
+// that connects and says nothing uses that too.
 //
 // # Concurrency
 //

@@ -2,6 +2,7 @@ package connmgr
 
 import (
 	"net"
+	"net/http"
 	"sync"
 	"sync/atomic"
 )
@@ -25,8 +26,8 @@ func (g *gate) init(opt AcceptOptions, maxRateAddrs int) {
 	g.addrRate = newRates(opt.RatePerAddr, opt.BurstPerAddr, maxRateAddrs)
 }
 
-// enter counts a connection from key, or says what refuses it. Without hasKey
-// only the limits over all addresses apply.
+// enter counts a connection from key and reserves its memory, or says what
+// refuses it. Without hasKey only the limits over all addresses apply.
 func (g *gate) enter(key uint64, hasKey bool, now int64) (addr uint32, what Limit, ok bool) {
 	g.mu.Lock()
 	defer g.mu.Unlock()
@@ -50,6 +51,9 @@ func (g *gate) enter(key uint64, hasKey bool, now int64) (addr uint32, what Limi
 	if g.rate.wait(g.tat, now) > 0 {
 		return 0, LimitRate, false
 	}
+	if g.opt.Account != nil && g.opt.Account.Reserve(g.opt.BytesPerConn) != nil {
+		return 0, LimitMemory, false
+	}
 	if g.rate.gap > 0 {
 		g.tat = g.rate.take(g.tat, now)
 	}
@@ -60,6 +64,13 @@ func (g *gate) enter(key uint64, hasKey bool, now int64) (addr uint32, what Limi
 	g.open++
 	g.accepted++
 	return addr, 0, true
+}
+
+// give gives back what enter reserved.
+func (g *gate) give() {
+	if g.opt.Account != nil {
+		g.opt.Account.Release(g.opt.BytesPerConn)
+	}
 }
 
 func (g *gate) leave(addr uint32) {
@@ -76,7 +87,8 @@ func (g *gate) leave(addr uint32) {
 // are answered.
 //
 // A *net.TCPConn that l accepts keeps all its methods, SyscallConn and
-// ReadFrom included. The connection is counted until its Close.
+// ReadFrom included. The connection is counted until its Close, and its memory
+// reserved until then or until ConnState says that it was hijacked.
 func (m *Manager) Listener(l net.Listener) net.Listener {
 	m.gate.mu.Lock()
 	defer m.gate.mu.Unlock()
@@ -120,26 +132,54 @@ func (l *listener) Accept() (net.Conn, error) {
 	}
 }
 
+// ConnState is for http.Server.ConnState. A connection of Listener that is
+// hijacked gives back what AcceptOptions.Account reserved for net/http: from
+// there on it costs what Admit reserves.
+func (m *Manager) ConnState(c net.Conn, state http.ConnState) {
+	if state != http.StateHijacked {
+		return
+	}
+	for {
+		switch x := c.(type) {
+		case interface{ hijacked() }:
+			x.hijacked()
+			return
+		case interface{ NetConn() net.Conn }: // tls.Conn
+			c = x.NetConn()
+		default:
+			return
+		}
+	}
+}
+
 // place is what an accepted connection counts.
 type place struct {
-	m    *Manager
-	addr uint32
-	left atomic.Bool
+	m     *Manager
+	addr  uint32
+	left  atomic.Bool
+	given atomic.Bool // its memory
 }
 
 func (p *place) leave() {
 	if !p.left.Swap(true) {
+		p.hijacked()
 		p.m.gate.leave(p.addr)
+	}
+}
+
+func (p *place) hijacked() {
+	if !p.given.Swap(true) {
+		p.m.gate.give()
 	}
 }
 
 type acceptedTCP struct {
 	*net.TCPConn
-	place place
+	place
 }
 
 func (c *acceptedTCP) Close() error {
-	defer c.place.leave()
+	defer c.leave()
 	return c.TCPConn.Close()
 }
 
@@ -149,11 +189,11 @@ func (c *acceptedTCP) NetConn() net.Conn { return c.TCPConn }
 
 type acceptedConn struct {
 	net.Conn
-	place place
+	place
 }
 
 func (c *acceptedConn) Close() error {
-	defer c.place.leave()
+	defer c.leave()
 	return c.Conn.Close()
 }
 

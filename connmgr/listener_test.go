@@ -141,6 +141,60 @@ func TestListenerHTTP(t *testing.T) {
 	require.Equal(t, 0, m.Stats().Open)
 }
 
+// TestListenerMemory: a connection that says nothing and one that is idle have
+// reserved what they cost. One that was hijacked has given it back.
+func TestListenerMemory(t *testing.T) {
+	for name, start := range map[string]func(*httptest.Server){"plain": (*httptest.Server).Start, "TLS": (*httptest.Server).StartTLS} {
+		t.Run(name, func(t *testing.T) {
+			account := &testAccount{max: 2000}
+			m, l := listen(t, Options{
+				MaxConns: 10, MaxPerUser: 10, MaxPerAddr: 10,
+				Accept: AcceptOptions{Account: account, BytesPerConn: 1000},
+			})
+			got := make(chan net.Conn, 1)
+			s := &httptest.Server{Listener: l, Config: &http.Server{ConnState: m.ConnState, Handler: http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+				if r.URL.Path == "/hijack" {
+					c, _, err := w.(http.Hijacker).Hijack()
+					require.NoError(t, err)
+					got <- c
+				}
+			})}}
+			start(s)
+			defer s.Close()
+			reserved := func(n int64) {
+				t.Helper()
+				require.Eventually(t, func() bool { return account.used.Load() == n }, 30*time.Second, time.Millisecond)
+			}
+			silent, err := net.Dial("tcp", l.Addr().String())
+			require.NoError(t, err)
+			reserved(1000)
+			resp, err := s.Client().Get(s.URL)
+			require.NoError(t, err)
+			resp.Body.Close()
+			reserved(2000)
+
+			third, err := net.Dial("tcp", l.Addr().String())
+			if err == nil { // the reset may come later
+				_, err = third.Read(make([]byte, 1))
+				third.Close()
+			}
+			require.Error(t, err)
+			require.EqualValues(t, 1, m.Stats().AcceptRefused.Memory)
+
+			go s.Client().Post(s.URL+"/hijack", "", nil) // a GET that was cut off would come again
+			c := <-got
+			reserved(1000)
+			require.Equal(t, 2, m.Stats().Open)
+			c.Close()
+			silent.Close()
+			reserved(0)
+			require.Equal(t, 0, m.Stats().Open)
+		})
+	}
+	_, err := New(Options{MaxConns: 1, MaxPerUser: 1, MaxPerAddr: 1, Accept: AcceptOptions{Account: &testAccount{}}})
+	require.ErrorContains(t, err, "Options.Accept.BytesPerConn = 0, want > 0")
+}
+
 // pipeListener accepts connections that are no TCP.
 type pipeListener struct {
 	net.Listener

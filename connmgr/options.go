@@ -145,6 +145,16 @@ type AcceptOptions struct {
 	// trusted proxy. Default any rate.
 	RatePerAddr  float64
 	BurstPerAddr int
+
+	// Account, if set, is asked for BytesPerConn for each connection, from
+	// before it is accepted until it is closed or hijacked: see
+	// [Manager.ConnState]. A client needs to send nothing for that memory to
+	// be used.
+	Account Account
+	// BytesPerConn is what net/http needs for one connection: some 20 KiB for
+	// its goroutine and buffers, and as much of the header as
+	// http.Server.MaxHeaderBytes allows. Required, > 0, with Account.
+	BytesPerConn int64
 }
 
 // maxConns is the largest MaxConns + MaxClosing: slots have 32-bit numbers.
@@ -234,6 +244,9 @@ func (o Options) withDefaults() (Options, error) {
 	}
 	if o.Account != nil && o.BytesPerConn <= 0 {
 		errs = append(errs, fmt.Errorf("connmgr: Options.BytesPerConn = %d, want > 0 with an Account", o.BytesPerConn))
+	}
+	if o.Accept.Account != nil && o.Accept.BytesPerConn <= 0 {
+		errs = append(errs, fmt.Errorf("connmgr: Options.Accept.BytesPerConn = %d, want > 0 with an Account", o.Accept.BytesPerConn))
 	}
 	for _, p := range o.TrustedProxies {
 		if !p.IsValid() {

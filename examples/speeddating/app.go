@@ -123,6 +123,7 @@ func newApp(ctx context.Context, cfg config, log *slog.Logger) (_ *app, err erro
 	}
 	a.listener = a.conns.Listener(plain)
 	a.server = a.httpServer(handler)
+	a.server.ConnState = a.conns.ConnState
 	if cfg.probeAddr != "" {
 		// Outside of admission: when every place is taken, health checks still get in.
 		if a.probeListener, err = listen.Listen(ctx, "tcp", cfg.probeAddr); err != nil {
@@ -158,7 +159,7 @@ func (a *app) httpServer(h http.Handler) *http.Server {
 		ReadTimeout:       30 * time.Second,
 		WriteTimeout:      30 * time.Second,
 		IdleTimeout:       60 * time.Second,
-		MaxHeaderBytes:    16 << 10,
+		MaxHeaderBytes:    maxHeader,
 		ErrorLog:          slog.NewLogLogger(a.log.Handler(), slog.LevelDebug), // faults of peers
 	}
 }

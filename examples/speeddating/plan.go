@@ -34,9 +34,11 @@ const (
 	// presence, rules, and the headers of its upgrade.
 	connBytes = 12 << 10
 
-	// openBytes is what an accepted connection costs before it is a socket:
-	// net/http's goroutine and buffers.
+	// openBytes is what an accepted connection costs until it is a socket:
+	// net/http's goroutine and buffers, and a header of middling size. Whoever
+	// sends nothing, or half a request, makes us hold it.
 	openBytes = 20 << 10
+	maxHeader = 8 << 10
 
 	kernelBuffer = 16 << 10 // of a socket, each way; Linux takes twice this
 
@@ -80,6 +82,7 @@ func (p plan) manager(log *slog.Logger) memmgr.Options {
 	return memmgr.Options{
 		Limit: p.limit, Budget: p.budget, GiveUpAfter: p.cfg.giveUpAfter, Logger: log,
 		Accounts: []memmgr.AccountOptions{
+			{Name: "accepted", Min: p.share(10), Max: p.share(30), FreezeAt: memmgr.Critical},
 			{Name: "connections", Min: p.share(10), Max: p.share(40), FreezeAt: memmgr.High},
 			{Name: "people", Min: p.share(10), Max: p.share(40), FreezeAt: memmgr.Never},
 			{Name: "queues", Min: p.share(10), Max: p.share(40), FreezeAt: memmgr.Never},
@@ -96,7 +99,10 @@ func (p plan) connections(m *memmgr.Manager, log *slog.Logger) connmgr.Options {
 	return connmgr.Options{
 		MaxConns: p.conns, MaxPerUser: p.cfg.maxPerUser, PerUser: connmgr.EvictOldest,
 		MaxPerAddr: p.cfg.maxPerAddr, TrustedProxies: p.cfg.trustedProxies,
-		Accept:    connmgr.AcceptOptions{MaxConns: min(2*p.conns, p.conns+int(p.share(20)/openBytes))},
+		Accept: connmgr.AcceptOptions{
+			MaxConns: 2*p.conns + 64, // more than its account has room for
+			Account:  m.Account("accepted"), BytesPerConn: openBytes,
+		},
 		DrainOver: p.cfg.drain, Account: m.Account("connections"), BytesPerConn: connBytes, Logger: log,
 	}
 }

@@ -118,6 +118,7 @@ func TestRefusals(t *testing.T) {
 	require.Equal(t, "invalid_duration", ask(b.ID, 1801))
 	require.Equal(t, "busy", ask(b.ID, 60), "here, but not free")
 	a.fails("unknown_type", "nonsense", nil)
+	a.fails("too_large", "room:chat", object{"roomId": "x", "text": strings.Repeat("x", 17<<10)})
 	require.Contains(t, a.hello, "call")
 	require.Contains(t, a.hello, "invite")
 }

@@ -16,7 +16,9 @@ import (
 	"github.com/plimsoll-go/plimsoll/examples/speeddating/dating"
 )
 
-const maxBody = 16 << 10 // bytes of a JSON body; the longest legal one is a tenth of that
+// maxBody is how many bytes of JSON a body or a message's data may have; the
+// longest legal one is a tenth of that. Decoding takes several times as many.
+const maxBody = 16 << 10
 
 // readJSON decodes one JSON document into v: its fields and no others, their
 // types and no others. Every fault is the sender's and becomes a 4xx.
@@ -28,7 +30,7 @@ func readJSON(w http.ResponseWriter, r *http.Request, v any) error {
 	}
 	body, err := readBody(w, r, maxBody, bodyTime)
 	if tooLarge(err) {
-		return &dating.Error{Code: "too_large", Message: "the body is larger than 16 KiB"}
+		return errLargeJSON
 	} else if err != nil {
 		return invalid("the body could not be read")
 	}
@@ -45,10 +47,15 @@ func readBody(w http.ResponseWriter, r *http.Request, limit int64, within time.D
 	return io.ReadAll(http.MaxBytesReader(w, r.Body, limit))
 }
 
+var errLargeJSON = &dating.Error{Code: tooLargeCode, Message: "more than 16 KiB of JSON"}
+
 var errNoData = &dating.Error{Code: dating.Invalid, Message: "data is missing"}
 
 // decode is the one strict decoder for HTTP bodies and WebSocket data.
 func decode(data []byte, v any) error {
+	if len(data) > maxBody {
+		return errLargeJSON
+	}
 	if len(bytes.TrimSpace(data)) == 0 {
 		return errNoData
 	}
