@@ -102,7 +102,7 @@ type address struct {
 // parseAddress reads the address in a message's data.
 func parseAddress(data []byte) (a address, ok bool) {
 	s := scanner{b: data, depth: 32}
-	if a, ok = s.address(); ok && s.end() {
+	if a = s.address(); s.done() {
 		return a, true
 	}
 	a = address{}

@@ -11,96 +11,144 @@ import (
 
 // scanner walks over JSON and checks it on the way. It reads what clients
 // usually send several times as fast as encoding/json, which is asked whenever
-// the scanner is not sure: ok is then false and says nothing about the input.
+// the scanner is not sure: that says nothing about the input. From then on it
+// stands at the end and finds nothing more, so that it is enough to ask at the
+// end whether it was sure of all.
 type scanner struct {
-	b     []byte
-	i     int
-	depth int  // how much deeper values may nest
-	wide  bool // some string held what is not ASCII, UTF-8 or not
+	b      []byte
+	i      int
+	depth  int  // how much deeper values may nest
+	wide   bool // some string held what is not ASCII, UTF-8 or not
+	unsure bool
 }
 
-func (s *scanner) space() {
-	for s.i < len(s.b) {
-		switch s.b[s.i] {
-		case ' ', '\t', '\r', '\n':
-			s.i++
-		default:
-			return
+func (s *scanner) fail() { s.i, s.unsure = len(s.b), true }
+
+// done reports whether nothing follows and the scanner was sure of all.
+func (s *scanner) done() bool { return s.next() == 0 && s.i == len(s.b) && !s.unsure }
+
+// next skips space and returns the byte that the scanner then stands at, 0 at
+// the end.
+func (s *scanner) next() byte {
+	for ; s.i < len(s.b); s.i++ {
+		if c := s.b[s.i]; c > ' ' || c != ' ' && c != '\n' && c != '\t' && c != '\r' {
+			return c
 		}
 	}
-}
-
-// eat skips space and then c, if it is next.
-func (s *scanner) eat(c byte) bool {
-	s.space()
-	if s.i < len(s.b) && s.b[s.i] == c {
-		s.i++
-		return true
-	}
-	return false
+	return 0
 }
 
 // value skips one value and returns its bytes.
-func (s *scanner) value() (v []byte, ok bool) {
-	s.space()
+func (s *scanner) value() []byte {
+	c := s.next()
 	first := s.i
-	if s.i == len(s.b) {
-		return nil, false
+	switch c {
+	case '"':
+		s.str()
+	case '{':
+		for n := s.open(c); s.more(n, '}'); n++ {
+			s.key()
+			s.value()
+		}
+	case '[':
+		for n := s.open(c); s.more(n, ']'); n++ {
+			s.value()
+		}
+	case 't':
+		s.word("true")
+	case 'f':
+		s.word("false")
+	case 'n':
+		s.word("null")
+	default:
+		s.number()
 	}
-	switch c := s.b[s.i]; {
-	case c == '"':
-		ok = s.str()
-	case c == '{':
-		ok = s.object(func([]byte) bool {
-			_, ok := s.value()
-			return ok
-		})
-	case c == '[':
-		ok = s.array()
-	case c == 't':
-		ok = s.word("true")
-	case c == 'f':
-		ok = s.word("false")
-	case c == 'n':
-		ok = s.word("null")
-	case c == '-' || c >= '0' && c <= '9':
-		ok = s.number()
-	}
-	return s.b[first:s.i], ok
+	return s.b[first:s.i]
 }
 
-func (s *scanner) word(w string) bool {
-	ok := len(s.b)-s.i >= len(w) && string(s.b[s.i:s.i+len(w)]) == w
-	s.i += len(w)
-	s.i = min(s.i, len(s.b))
-	return ok
+// open goes into an object or an array, and says that it has seen none of it.
+func (s *scanner) open(c byte) int {
+	if s.depth--; s.depth < 0 || s.next() != c {
+		s.fail()
+	} else {
+		s.i++
+	}
+	return 0
+}
+
+// more reports whether there is more than the first n values before end. It
+// goes to the next, or out of the object or the array.
+func (s *scanner) more(n int, end byte) bool {
+	switch c := s.next(); {
+	case c == end:
+		s.i++
+		s.depth++
+		return false
+	case n == 0:
+		return !s.unsure
+	case c == ',':
+		s.i++
+		return true
+	}
+	s.fail()
+	return false
+}
+
+// key reads a key up to its value and returns it without its quotes. The
+// scanner is not sure of keys that are not plain ASCII.
+func (s *scanner) key() []byte {
+	if key, ok := s.bare(); ok && s.next() == ':' {
+		s.i++
+		return key
+	}
+	s.fail()
+	return nil
+}
+
+// bare reads a string that is what stands between its quotes. If there is
+// none, it leaves the scanner where it is.
+func (s *scanner) bare() ([]byte, bool) {
+	if s.next() == '"' {
+		first := s.i + 1
+		if end := first + plain(s.b[first:]); end < len(s.b) && s.b[end] == '"' {
+			s.i = end + 1
+			return s.b[first:end], true
+		}
+	}
+	return nil, false
+}
+
+func (s *scanner) word(w string) {
+	if end := s.i + len(w); end <= len(s.b) && string(s.b[s.i:end]) == w {
+		s.i = end
+	} else {
+		s.fail()
+	}
 }
 
 // str skips a string, at whose first quote it stands.
-func (s *scanner) str() bool {
-	for i := s.i + 1; ; {
-		i += plain(s.b[i:])
-		if i == len(s.b) {
-			return false
+func (s *scanner) str() {
+	for i := s.i + 1; ; i++ {
+		if i += plain(s.b[i:]); i == len(s.b) {
+			break
 		}
 		switch c := s.b[i]; {
 		case c == '"':
 			s.i = i + 1
-			return true
-		case c < ' ':
-			return false
+			return
 		case c >= utf8.RuneSelf:
 			s.wide = true
 		case c == '\\':
-			if i++; i == len(s.b) {
-				return false
+			if i++; i == len(s.b) || escapes[s.b[i]] == 0 {
+				s.fail()
+				return
 			}
-			if escapes[s.b[i]] == 0 {
-				return false
-			}
+		case c < ' ':
+			s.fail()
+			return
 		}
-		i++
 	}
+	s.fail()
 }
 
 // plain is how many bytes b begins with that stand for themselves in a JSON
@@ -127,206 +175,157 @@ func plain[T string | []byte](b T) (n int) {
 	return n
 }
 
-func (s *scanner) number() bool {
-	digits := func() bool {
-		first := s.i
-		for s.i < len(s.b) && s.b[s.i] >= '0' && s.b[s.i] <= '9' {
-			s.i++
-		}
-		return s.i > first
+// number skips a number; it is not one if no digit is where one must be.
+func (s *scanner) number() {
+	i := s.i
+	if i < len(s.b) && s.b[i] == '-' {
+		i++
 	}
-	if s.b[s.i] == '-' {
-		s.i++
+	first := i
+	i = digits(s.b, i)
+	if i == first || s.b[first] == '0' && i > first+1 {
+		s.fail()
+		return
 	}
-	first := s.i
-	if !digits() || s.b[first] == '0' && s.i > first+1 {
-		return false
-	}
-	if s.i < len(s.b) && s.b[s.i] == '.' {
-		s.i++
-		if !digits() {
-			return false
+	if i < len(s.b) && s.b[i] == '.' {
+		first = i + 1
+		if i = digits(s.b, first); i == first {
+			s.fail()
+			return
 		}
 	}
-	if s.i < len(s.b) && s.b[s.i]|0x20 == 'e' {
-		if s.i++; s.i < len(s.b) && (s.b[s.i] == '+' || s.b[s.i] == '-') {
-			s.i++
+	if i < len(s.b) && s.b[i]|0x20 == 'e' {
+		if i++; i < len(s.b) && (s.b[i] == '+' || s.b[i] == '-') {
+			i++
 		}
-		return digits()
+		first = i
+		if i = digits(s.b, first); i == first {
+			s.fail()
+			return
+		}
 	}
-	return true
+	s.i = i
 }
 
-func (s *scanner) array() bool {
-	if s.depth--; s.depth < 0 {
-		return false
+// digits returns where the digits end that may begin at b[i].
+func digits(b []byte, i int) int {
+	for i < len(b) && b[i] >= '0' && b[i] <= '9' {
+		i++
 	}
-	s.i++
-	if !s.eat(']') {
-		for {
-			if _, ok := s.value(); !ok {
-				return false
-			}
-			if s.eat(']') {
-				break
-			}
-			if !s.eat(',') {
-				return false
-			}
-		}
-	}
-	s.depth++
-	return true
-}
-
-// object walks over an object. It calls field with each key, without its
-// quotes, and field reads the value. It is not sure of keys that are not plain
-// ASCII.
-func (s *scanner) object(field func(key []byte) bool) bool {
-	if s.depth--; s.depth < 0 || !s.eat('{') {
-		return false
-	}
-	if !s.eat('}') {
-		for {
-			s.space()
-			first := s.i
-			if s.i == len(s.b) || s.b[s.i] != '"' || !s.str() {
-				return false
-			}
-			key := s.b[first+1 : s.i-1]
-			if plain(key) < len(key) || !s.eat(':') || !field(key) {
-				return false
-			}
-			if s.eat('}') {
-				break
-			}
-			if !s.eat(',') {
-				return false
-			}
-		}
-	}
-	s.depth++
-	return true
-}
-
-// end reports whether nothing follows.
-func (s *scanner) end() bool {
-	s.space()
-	return s.i == len(s.b)
+	return i
 }
 
 // text reads a string and returns what it says.
-func (s *scanner) text() (string, bool) {
-	s.space()
-	if s.i == len(s.b) || s.b[s.i] != '"' {
-		return "", false
+func (s *scanner) text() string {
+	if b, ok := s.bare(); ok {
+		return string(b)
+	}
+	if s.next() != '"' {
+		s.fail()
+		return ""
 	}
 	i := s.i + 1
-	n := plain(s.b[i:])
-	if end := i + n; end < len(s.b) && s.b[end] == '"' {
-		s.i = end + 1
-		return string(s.b[i:end]), true
-	}
 	var text strings.Builder
-	text.Grow(max(n, bytes.IndexByte(s.b[i:], '"'))) // all of it, unless it quotes
+	text.Grow(max(plain(s.b[i:]), bytes.IndexByte(s.b[i:], '"'))) // all of it, unless it quotes
 	for {
 		n := plain(s.b[i:])
 		text.Write(s.b[i : i+n])
 		if i += n; i == len(s.b) {
-			return "", false
+			break
 		}
 		switch c := s.b[i]; {
 		case c == '"':
 			s.i = i + 1
-			return text.String(), true
+			return text.String()
 		case c == '\\':
 			if i++; i == len(s.b) || escapes[s.b[i]] == 0 {
-				return "", false
+				s.fail()
+				return ""
 			}
 			text.WriteByte(escapes[s.b[i]])
 			i++
 		case c < ' ':
-			return "", false
+			s.fail()
+			return ""
 		default:
 			r, size := utf8.DecodeRune(s.b[i:])
 			if r == utf8.RuneError && size == 1 {
-				return "", false
+				s.fail()
+				return ""
 			}
 			text.Write(s.b[i : i+size])
 			i += size
 		}
 	}
+	s.fail()
+	return ""
 }
 
 // escapes are the characters behind a backslash and what they stand for; \u is
 // left to encoding/json.
 var escapes = [256]byte{'"': '"', '\\': '\\', '/': '/', 'b': '\b', 'f': '\f', 'n': '\n', 'r': '\r', 't': '\t'}
 
-// anyCase reports whether encoding/json takes key, which is ASCII, for one of
-// names, though it is written otherwise.
-func anyCase(key []byte, names ...string) bool {
+// other skips the value of a field that is none of names. The scanner is not
+// sure if encoding/json takes key, which is ASCII, for one of them, though it is
+// written otherwise.
+func (s *scanner) other(key []byte, names ...string) {
 	for _, name := range names {
 		if len(key) == len(name) && strings.EqualFold(string(key), name) {
-			return true
+			s.fail()
 		}
 	}
-	return false
+	s.value()
 }
 
 // scanMessage reads an envelope, of whose bytes it has parts. ok is false if
 // parseMessage must look itself.
 func scanMessage(b []byte, maxDepth int) (m envelope, ok bool) {
-	var id, data []byte
 	s := scanner{b: b, depth: maxDepth}
-	ok = s.object(func(key []byte) (ok bool) {
-		switch string(key) {
+	for n := s.open('{'); s.more(n, '}'); n++ {
+		switch key := s.key(); string(key) {
 		case "type":
-			m.Type, ok = s.text()
+			m.Type = s.text()
 		case "id":
-			id, ok = s.value()
+			m.ID = s.value()
 		case "data":
-			s.space()
+			m.addressed = s.next() == '{'
 			first := s.i
-			if m.addressed = s.i < len(b) && b[s.i] == '{'; m.addressed {
-				m.to, ok = s.address()
+			if m.addressed {
+				m.to = s.address()
 			} else {
-				_, ok = s.value()
+				s.value()
 			}
-			data = b[first:s.i]
+			m.Data = b[first:s.i]
 		default:
-			_, ok = s.value()
-			ok = ok && !anyCase(key, "type", "id", "data")
+			s.other(key, "type", "id", "data")
 		}
-		return ok
-	})
-	if !ok || !s.end() || m.Type == "" || len(m.Type) > 64 || len(id) > 128 {
+	}
+	if !s.done() || m.Type == "" || len(m.Type) > 64 || len(m.ID) > 128 {
 		return envelope{}, false
 	}
-	if string(id) != "null" && len(id) > 0 {
-		m.ID = id
+	if string(m.ID) == "null" {
+		m.ID = nil
 	}
-	if string(data) != "null" && len(data) > 0 {
-		m.Data = data
+	if string(m.Data) == "null" {
+		m.Data = nil
 	}
 	m.valid = !s.wide
 	return m, true
 }
 
 // address reads the address in an object.
-func (s *scanner) address() (a address, ok bool) {
-	ok = s.object(func(key []byte) (ok bool) {
-		switch string(key) {
+func (s *scanner) address() (a address) {
+	for n := s.open('{'); s.more(n, '}'); n++ {
+		switch key := s.key(); string(key) {
 		case "roomId":
-			a.Room, ok = s.text()
+			a.Room = s.text()
 		case "to":
-			a.User, ok = s.text()
+			a.User = s.text()
 		default:
-			_, ok = s.value()
-			ok = ok && !anyCase(key, "roomId", "to")
+			s.other(key, "roomId", "to")
 		}
-		return ok
-	})
-	return a, ok
+	}
+	return a
 }
 
 // parseSignal reads the data of a signal.
@@ -341,51 +340,49 @@ func parseSignal(b []byte) (signal, bool) {
 
 func scanSignal(b []byte) (s signal, ok bool) {
 	in := scanner{b: b, depth: 8}
-	ok = in.object(func(key []byte) (ok bool) {
-		switch string(key) {
+	for n := in.open('{'); in.more(n, '}'); n++ {
+		var err error
+		switch key := in.key(); string(key) {
 		case "roomId":
-			s.RoomID, ok = in.text()
+			s.RoomID = in.text()
 		case "to":
-			s.To, ok = in.text()
+			s.To = in.text()
 		case "description":
 			if s.Description == nil {
 				s.Description = new(Description)
 			}
-			ok = in.object(func(key []byte) (ok bool) {
-				switch string(key) {
-				case "type":
-					s.Description.Type, ok = in.text()
-				case "sdp":
-					in.space()
-					first := in.i
-					s.Description.SDP, ok = in.text()
-					s.sdp = b[first:in.i]
-				default:
-					_, ok = in.value()
-					ok = ok && !anyCase(key, "type", "sdp")
-				}
-				return ok
-			})
+			in.description(&s)
+		case "offer":
+			s.Offer, err = strconv.ParseUint(string(in.value()), 10, 64)
+		case "candidate":
+			err = json.Unmarshal(in.value(), &s.Candidate)
+		case "candidates":
+			err = json.Unmarshal(in.value(), &s.Candidates)
 		default:
-			var v []byte
-			if v, ok = in.value(); !ok {
-				return false
-			}
-			switch string(key) {
-			case "offer":
-				n, err := strconv.ParseUint(string(v), 10, 64)
-				s.Offer, ok = n, err == nil
-			case "candidate":
-				ok = json.Unmarshal(v, &s.Candidate) == nil
-			case "candidates":
-				ok = json.Unmarshal(v, &s.Candidates) == nil
-			default:
-				ok = !anyCase(key, "roomId", "from", "at", "to", "offer", "description", "candidate", "candidates")
-			}
+			in.other(key, "roomId", "from", "at", "to", "offer", "description", "candidate", "candidates")
 		}
-		return ok
-	})
-	return s, ok && in.end()
+		if err != nil {
+			in.fail()
+		}
+	}
+	return s, in.done()
+}
+
+// description reads the description of a signal.
+func (s *scanner) description(of *signal) {
+	for n := s.open('{'); s.more(n, '}'); n++ {
+		switch key := s.key(); string(key) {
+		case "type":
+			of.Description.Type = s.text()
+		case "sdp":
+			s.next()
+			first := s.i
+			of.Description.SDP = s.text()
+			of.sdp = s.b[first:s.i]
+		default:
+			s.other(key, "type", "sdp")
+		}
+	}
 }
 
 // appendSignal appends the message that brings s.
