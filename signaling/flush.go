@@ -116,10 +116,5 @@ func (p *Peer) flush() {
 		return
 	}
 	s.writing = true
-	if s.parked {
-		s.pumpUnlock()
-		return
-	}
-	p.mu.Unlock()
-	p.hub.running.Go(s.pump)
+	s.beginUnlock()
 }

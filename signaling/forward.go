@@ -3,6 +3,7 @@ package signaling
 import (
 	"encoding/json"
 	"strings"
+	"time"
 )
 
 // Forward passes on what one client has for others: to all who have joined the
@@ -17,39 +18,40 @@ import (
 // gets nothing, and that is no error.
 func (h *Hub) Forward(p *Peer, m Message) error {
 	to, ok := parseAddress(m.Data)
-	if !ok {
+	if !ok || reserved(m.Type) || strings.HasPrefix(m.Type, "rtc:") {
 		return h.relayedAs(ErrInvalidMessage)
 	}
-	return h.relayedAs(h.forward(p, m, to))
+	return h.relayedAs(h.forward(p, m, to, h.now()))
 }
 
-func (h *Hub) forward(p *Peer, m Message, to address) *Error {
-	if reserved(m.Type) || strings.HasPrefix(m.Type, "rtc:") {
-		return ErrInvalidMessage
-	}
-	r := h.Room(to.Room)
+// forward is Forward for what is known to be valid and came at the given time.
+func (h *Hub) forward(p *Peer, m Message, to address, at time.Duration) *Error {
+	r := p.room(to.room)
 	if r == nil {
 		return ErrNotInRoom
 	}
 	var few [2]delivery
 	sent, away := few[:0], []string(nil)
 	r.mu.Lock()
-	from := r.members[p.user]
-	if r.closed || from == nil || from.peer != p {
-		r.mu.Unlock()
-		return ErrNotInRoom
+	joined, known := false, len(to.user) == 0
+	for _, member := range r.order {
+		if member.peer == p {
+			joined = true
+		} else if string(to.user) == member.user {
+			known = true
+		}
 	}
-	if to.User != "" && (r.members[to.User] == nil || to.User == from.user) {
+	if r.closed || !joined || !known {
 		r.mu.Unlock()
 		return ErrNotInRoom
 	}
 	f := frameOf(Data, appendForward(m, p.user))
-	f.private = to.User != "" || len(r.members) == 2
+	f.private = len(to.user) > 0 || len(r.order) == 2
 	for _, member := range r.order {
 		switch {
-		case member == from || to.User != "" && to.User != member.user:
+		case member.peer == p || len(to.user) > 0 && string(to.user) != member.user:
 		case member.peer != nil:
-			sent = append(sent, member.peer.deliver(f))
+			sent = append(sent, member.peer.deliver(f, at))
 		case r.opt.Remote != nil || h.opt.Bus != nil:
 			away = append(away, member.user)
 		}
@@ -82,7 +84,7 @@ func (h *Hub) pass(p *Peer, m envelope) {
 	case strings.HasPrefix(m.Type, "rtc:"):
 		err = h.Relay(p, m.Message)
 	case m.addressed:
-		err = h.relayedAs(h.forward(p, m.Message, m.to))
+		err = h.relayedAs(h.forward(p, m.Message, m.to, m.at))
 	default:
 		err = h.Forward(p, m.Message)
 	}
@@ -93,20 +95,21 @@ func (h *Hub) pass(p *Peer, m envelope) {
 	}
 }
 
-// address says whom a message is for.
-type address struct {
-	Room string `json:"roomId"`
-	User string `json:"to"`
-}
+// address says whom a message is for: all in a room, or one.
+type address struct{ room, user []byte }
 
-// parseAddress reads the address in a message's data.
+// parseAddress reads the address in a message's data, of which it may be a part.
 func parseAddress(data []byte) (a address, ok bool) {
 	s := scanner{b: data, depth: 32}
 	if a = s.address(); s.done() {
 		return a, true
 	}
-	a = address{}
-	return a, json.Unmarshal(data, &a) == nil
+	var m struct {
+		Room string `json:"roomId"`
+		User string `json:"to"`
+	}
+	ok = json.Unmarshal(data, &m) == nil
+	return address{[]byte(m.Room), []byte(m.User)}, ok
 }
 
 // appendForward returns the message that brings m, behind room for a header.

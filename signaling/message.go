@@ -3,6 +3,7 @@ package signaling
 import (
 	"encoding/json"
 	"fmt"
+	"time"
 )
 
 // Message is what a client sent. Its bytes belong to the receiver.
@@ -40,10 +41,11 @@ func (m Message) clone() Message {
 	return m
 }
 
-// envelope is a message as it was read, and whom it is for if that was seen on
-// the way.
+// envelope is a message as it was read, when, and whom it is for if that was
+// seen on the way.
 type envelope struct {
 	Message
+	at        time.Duration // since the hub's start
 	to        address
 	addressed bool
 	valid     bool // it is known to be UTF-8

@@ -44,7 +44,8 @@ func (s *socket) wait() {
 // serve handles what has arrived and goes back to waiting.
 func (s *socket) serve() {
 	p, h := s.peer, s.peer.hub
-	s.seen.Store(int64(h.now()))
+	at := h.now()
+	s.seen.Store(int64(at))
 	if s.ioErr != nil { // half a control frame in pre is of no use
 		s.lost(CloseInfo{Code: websocket.CloseAbnormalClosure, Reason: "connection lost"})
 		return
@@ -54,7 +55,7 @@ func (s *socket) serve() {
 	}
 	s.drained = false
 	if s.parked && len(s.pre) == 0 {
-		rest, err := s.direct()
+		rest, err := s.direct(at)
 		if err != nil {
 			s.failed(err)
 			return
@@ -98,7 +99,7 @@ var arrivals = sync.Pool{New: func() any { return new([readBufferSize]byte) }}
 // as far as they are there as a whole, plain text and so short that they take
 // no room on the budget: most sockets have sent one of these and nothing else.
 // It reports whether there is a rest, which it leaves in the socket's reader.
-func (s *socket) direct() (rest bool, err error) {
+func (s *socket) direct(at time.Duration) (rest bool, err error) {
 	buf := arrivals.Get().(*[readBufferSize]byte)
 	defer arrivals.Put(buf)
 	s.polling = true
@@ -115,7 +116,7 @@ func (s *socket) direct() (rest bool, err error) {
 			s.br.Peek(1) // copies all of it
 			return true, nil
 		}
-		if err := s.handle(text); err != nil {
+		if err := s.handle(text, at); err != nil {
 			return false, err
 		}
 		b = b[size:]
@@ -244,7 +245,7 @@ func (s *socket) message() error {
 	if typ != websocket.TextMessage {
 		return errBinary
 	}
-	return s.handle(*buf)
+	return s.handle(*buf, s.peer.hub.now())
 }
 
 // smallMessage is what a message may have without being counted: as many as
@@ -279,10 +280,11 @@ func (s *socket) readAll(r io.Reader, buf []byte) (_ []byte, held int64, err err
 	}
 }
 
-// handle gives one message to the application.
-func (s *socket) handle(b []byte) error {
+// handle gives one message, which came at the given time, to the application.
+func (s *socket) handle(b []byte, at time.Duration) error {
 	p, h := s.peer, s.peer.hub
 	m, err := parseMessage(b, h.opt.MaxDepth)
+	m.at = at
 	if !m.valid && !utf8.Valid(b) {
 		err = errUTF8
 	}
@@ -295,7 +297,7 @@ func (s *socket) handle(b []byte) error {
 		p.mu.Unlock()
 		return err
 	}
-	if err != errUTF8 && err != errNotJSON && !p.rate.take(h.now(), h.opt.Rate, h.opt.Burst) {
+	if err != errUTF8 && err != errNotJSON && !p.rate.take(at, h.opt.Rate, h.opt.Burst) {
 		err = errRate
 	}
 	if err == errUTF8 || err == errNotJSON || err == errRate {

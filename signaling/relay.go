@@ -122,7 +122,7 @@ func (r *Room) deliverUnlock(p *Peer, class Class, typ string, s *signal) {
 	}
 	f := frameOf(class, b)
 	f.private = true
-	d := p.deliver(f)
+	d := p.deliver(f, r.hub.now())
 	r.mu.Unlock()
 	d.done(f)
 }
@@ -132,33 +132,35 @@ func (r *Room) deliverUnlock(p *Peer, class Class, typ string, s *signal) {
 type delivery struct {
 	to     *Peer
 	err    error
-	prompt bool
+	writes *socket // if it is to be written at once: the caller does
 }
 
-// deliver queues f. The first message in a while need not wait for the flush
-// tick: whoever brings it writes it. What follows within the tick waits, and
-// goes out in one write.
-func (p *Peer) deliver(f *Frame) delivery {
+// deliver queues f, which came at the given time. The first message in a while
+// need not wait for the flush tick: whoever brings it writes it. What follows
+// within the tick waits, and goes out in one write.
+func (p *Peer) deliver(f *Frame, at time.Duration) delivery {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	d := delivery{to: p}
-	if p.sock != nil && !p.sock.writing && !p.dirty {
-		now := uint32(p.hub.now() / time.Microsecond)
-		if time.Duration(now-p.out.prompt)*time.Microsecond >= p.hub.opt.FlushEvery {
-			p.out.prompt = now
-			p.dirty, d.prompt = true, true // done does what the flusher would
-		}
-	}
+	s, now := p.sock, uint32(at/time.Microsecond)
+	prompt := s != nil && !s.writing && !p.dirty && time.Duration(now-p.out.prompt)*time.Microsecond >= p.hub.opt.FlushEvery
+	p.dirty = p.dirty || prompt // the flusher need not come
 	if d.err = p.hearLocked(); d.err == nil {
 		d.err = p.enqueueLocked(f)
+	}
+	if prompt {
+		p.dirty, p.out.prompt = false, now
+		s.writing = true
+		d.writes = s
 	}
 	return d
 }
 
 func (d delivery) done(f *Frame) {
 	d.to.queued(f, d.err)
-	if d.prompt {
-		d.to.flush()
+	if d.writes != nil {
+		d.to.mu.Lock()
+		d.writes.beginUnlock()
 	}
 }
 

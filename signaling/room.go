@@ -140,6 +140,24 @@ func (h *Hub) Room(id string) *Room {
 	return h.rooms[id]
 }
 
+// room returns the room with this id, if p may have joined it. Most peers are
+// in one or two, which are quickly looked through, without the lock of the hub.
+func (p *Peer) room(id []byte) *Room {
+	p.mu.Lock()
+	for _, r := range p.rooms[:min(len(p.rooms), 4)] {
+		if r.id == string(id) {
+			p.mu.Unlock()
+			return r
+		}
+	}
+	more := len(p.rooms) > 4
+	p.mu.Unlock()
+	if more {
+		return p.hub.Room(string(id))
+	}
+	return nil
+}
+
 // ID returns the room's id.
 func (r *Room) ID() string { return r.id }
 

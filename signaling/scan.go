@@ -215,6 +215,14 @@ func digits(b []byte, i int) int {
 	return i
 }
 
+// name is text without a copy, if that can be.
+func (s *scanner) name() []byte {
+	if b, ok := s.bare(); ok {
+		return b
+	}
+	return []byte(s.text())
+}
+
 // text reads a string and returns what it says.
 func (s *scanner) text() string {
 	if b, ok := s.bare(); ok {
@@ -318,9 +326,9 @@ func (s *scanner) address() (a address) {
 	for n := s.open('{'); s.more(n, '}'); n++ {
 		switch key := s.key(); string(key) {
 		case "roomId":
-			a.Room = s.text()
+			a.room = s.name()
 		case "to":
-			a.User = s.text()
+			a.user = s.name()
 		default:
 			s.other(key, "roomId", "to")
 		}

@@ -34,6 +34,17 @@ func (s *socket) hasWorkLocked() bool {
 	return len(s.first) > 0 || s.pong != nil || s.wantPing || s.closing || s.peer.out.waiting() > 0
 }
 
+// beginUnlock writes what waits, by a goroutine of its own if writing may have
+// to wait. The caller has locked the peer and set writing.
+func (s *socket) beginUnlock() {
+	if s.parked {
+		s.pumpUnlock()
+		return
+	}
+	s.peer.mu.Unlock()
+	s.peer.hub.running.Go(s.pump)
+}
+
 // pump writes until nothing waits or the kernel takes no more. The caller has
 // set writing.
 func (s *socket) pump() {
