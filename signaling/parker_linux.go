@@ -56,6 +56,7 @@ func (p *parker) close() { p.set.Close() }
 
 func (p *parker) run() {
 	events := make([]unix.EpollEvent, 256)
+	sockets := make([]*socket, len(events))
 	for {
 		n := 0
 		err := p.raw.Read(func(fd uintptr) bool {
@@ -65,40 +66,45 @@ func (p *parker) run() {
 		if err != nil {
 			return
 		}
-		for _, ev := range events[:n] {
-			p.mu.Lock()
+		p.mu.Lock()
+		for i, ev := range events[:n] {
 			s := p.table[ev.Fd]
 			if s != nil && s.gen != uint32(ev.Pad) {
 				s = nil
 			}
-			p.mu.Unlock()
-			if s != nil {
-				s.ready(ev.Events)
+			sockets[i] = s
+		}
+		p.mu.Unlock()
+		read := sockets[:0]
+		for i, s := range sockets[:n] {
+			if s != nil && s.ready(events[i].Events) {
+				read = append(read, s)
 			}
 		}
+		p.hub.workers.add(read)
+		clear(sockets[:n])
 		p.hub.workers.start()
 	}
 }
 
-// ready starts what the socket waited for.
-func (s *socket) ready(events uint32) {
+// ready starts the writing that the socket waited for, and reports whether it
+// has waited to be read.
+func (s *socket) ready(events uint32) (read bool) {
 	p := s.peer
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	if s.dead {
-		return
+		return false
 	}
 	if events&(armRead|failure) != 0 {
 		s.news.Or(events)
-		if s.idle {
-			s.idle = false
-			p.hub.workers.add(s)
-		}
+		read, s.idle = s.idle, false
 	}
 	if s.full && events&(armWrite|failure) != 0 {
 		s.full = false
 		p.hub.running.Go(s.writable)
 	}
+	return read
 }
 
 // canPark reports whether conn is plain TCP and remembers what is needed to
@@ -158,6 +164,10 @@ func (h *Hub) unpark(s *socket) {
 func (s *socket) park() bool {
 	s.peer.mu.Lock()
 	defer s.peer.mu.Unlock()
+	return s.parkLocked()
+}
+
+func (s *socket) parkLocked() bool {
 	if s.dead { // its descriptor may be another's already
 		return true
 	}

@@ -43,8 +43,7 @@ func (s *socket) wait() {
 
 // serve handles what has arrived and goes back to waiting.
 func (s *socket) serve() {
-	p, h := s.peer, s.peer.hub
-	at := h.now()
+	at := s.peer.hub.now()
 	s.seen.Store(int64(at))
 	if s.ioErr != nil { // half a control frame in pre is of no use
 		s.lost(CloseInfo{Code: websocket.CloseAbnormalClosure, Reason: "connection lost"})
@@ -61,8 +60,7 @@ func (s *socket) serve() {
 			return
 		}
 		if !rest && s.drained {
-			p.flush()
-			s.start()
+			s.pause()
 			return
 		}
 	}
@@ -88,6 +86,24 @@ func (s *socket) serve() {
 	if err := s.giveBack(); err != nil {
 		s.failed(err)
 		return
+	}
+	s.pause()
+}
+
+// pause writes what the handlers have left to write and waits for more to read.
+func (s *socket) pause() {
+	p := s.peer
+	if s.parked {
+		p.mu.Lock()
+		if s.writing || !s.hasWorkLocked() {
+			waits := s.parkLocked()
+			p.mu.Unlock()
+			if !waits {
+				p.hub.workers.serve(s)
+			}
+			return
+		}
+		p.mu.Unlock()
 	}
 	p.flush()
 	s.start()

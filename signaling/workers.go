@@ -25,10 +25,10 @@ type workers struct {
 	taken int       // of ready
 }
 
-// add has s served after the next call of start.
-func (w *workers) add(s *socket) {
+// add has sockets served after the next call of start.
+func (w *workers) add(sockets []*socket) {
 	w.mu.Lock()
-	w.ready = append(w.ready, s)
+	w.ready = append(w.ready, sockets...)
 	w.mu.Unlock()
 }
 
