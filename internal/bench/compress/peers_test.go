@@ -21,16 +21,20 @@ import (
 func cards(n int, seed uint64) []byte {
 	r := rand.New(rand.NewPCG(seed, 7))
 	names := strings.Fields("Ana Ben Cleo Dan Eva Finn Gia Hugo Ida Jan Kim Leo Mia Noa Ole Pia Quinn Rosa Sam Tea")
-	genders := []string{"female", "male", "nonbinary", "unspecified"}
+	genders := []string{"female", "male", "diverse"}
 	var b bytes.Buffer
 	b.WriteString(`{"cards":[`)
 	for i := range n {
 		if i > 0 {
 			b.WriteByte(',')
 		}
-		fmt.Fprintf(&b, `{"userId":"%08x-%04x-4%03x-a%03x-%012x","name":"%s","gender":"%s","selfieUrl":"https://media.example.com/selfies/%016x.webp","videoUrl":"https://media.example.com/videos/%016x.mp4","hasCooldown":%t,"cooldownUntil":null,"lastActiveAt":"2026-11-23T04:%02d:%02d.000Z"}`,
-			r.Uint32(), r.IntN(1<<16), r.IntN(1<<12), r.IntN(1<<12), r.Uint64N(1<<48), names[r.IntN(len(names))], genders[r.IntN(4)],
-			r.Uint64(), r.Uint64(), r.IntN(9) == 0, r.IntN(60), r.IntN(60))
+		cooldown := "null"
+		if r.IntN(9) == 0 {
+			cooldown = fmt.Sprintf(`"2026-11-22T04:%02d:%02d.%03dZ"`, r.IntN(60), r.IntN(60), r.IntN(1000))
+		}
+		fmt.Fprintf(&b, `{"userId":"%08x-%04x-4%03x-a%03x-%012x","name":"%s","gender":"%s","selfieUrl":"https://cdn.example.com/selfie/%016x.webp","videoUrl":"https://cdn.example.com/video/%016x.mp4","hasCooldown":%t,"cooldownUntil":%s,"lastActiveAt":"2026-11-22T04:%02d:%02d.%03dZ"}`,
+			r.Uint32(), r.IntN(1<<16), r.IntN(1<<12), r.IntN(1<<12), r.Uint64N(1<<48), names[r.IntN(len(names))], genders[r.IntN(len(genders))],
+			r.Uint64(), r.Uint64(), cooldown != "null", cooldown, r.IntN(60), r.IntN(60), r.IntN(1000))
 	}
 	fmt.Fprintf(&b, `],"total":%d}`, n)
 	return b.Bytes()
@@ -62,26 +66,34 @@ func page(n int) []byte {
 	return b.Bytes()
 }
 
+// profile is what a person says of himself, in 990 bytes, few of which repeat.
+const profile = `{"userId":"7d0c2f6e-91b3-4e5a-a8c4-5f2b90d1e637","name":"Marie","gender":"female","about":"Born by the sea, moved to the city for work and stayed for the people. I teach music to children, run when it is not raining, and make a very good apple cake. I am looking for somebody who is curious, who can laugh about himself and who likes to talk until the last train has gone.","answers":[{"question":"What are you looking for?","answer":"Something serious, but without hurry."},{"question":"What do you do on an empty evening?","answer":"I cook for friends or I go to the cinema."},{"question":"What is important to you?","answer":"That people say what they mean, kindly."}],"languages":["German","English","French"],"interests":["music","travel","cooking","cinema","reading"],"selfieUrl":"https://cdn.example.com/selfies/9f3ab4417c02e6d8.webp","videoUrl":"https://cdn.example.com/videos/1c77d0e5ab936f24.mp4","hasCooldown":false,"cooldownUntil":null,"lastActiveAt":"2026-11-22T04:17:36.842Z"}`
+
 // listing is HTML as a template makes it: a list of people, with classes,
-// attributes and a line of prose each, about n bytes.
+// attributes, random keys and some lines of prose each, about n bytes.
 func listing(n int) []byte {
 	r := rand.New(rand.NewPCG(8, 9))
 	words := strings.Fields("I like to walk by the river in the evening and cook for friends when it rains looking for somebody who laughs about small things reads too much coffee first then mountains films music bread cats old bicycles new songs long talks short trips good questions quiet mornings sea salt lemon garden train north letters maps stars chess dance tea winter light early late maybe always never often sometimes")
+	for _, w := range words {
+		for range 6 {
+			words = append(words, w[:1+r.IntN(2)%len(w)]+words[r.IntN(len(words))])
+		}
+	}
 	names := strings.Fields("Ana Ben Cleo Dan Eva Finn Gia Hugo Ida Jan Kim Leo Mia Noa Ole Pia Quinn Rosa Sam Tea")
 	var b bytes.Buffer
 	b.WriteString("<!DOCTYPE html>\n<html lang=\"en\">\n<head>\n<meta charset=\"utf-8\">\n<title>People to meet</title>\n<link rel=\"stylesheet\" href=\"/assets/style.css\">\n</head>\n<body>\n<main class=\"grid grid-cols-3 gap-4\">\n")
 	for b.Len() < n {
 		name := names[r.IntN(len(names))]
-		fmt.Fprintf(&b, "  <article class=\"card card-%s\" data-user=\"%08x-%04x\">\n    <img class=\"card-selfie\" src=\"https://media.example.com/selfies/%016x.webp\" alt=\"%s\" width=\"320\" height=\"240\" loading=\"lazy\">\n    <h2 class=\"card-name\"><a href=\"/people/%d\">%s, %d</a></h2>\n    <p class=\"card-about\">",
-			[]string{"online", "away", "talking"}[r.IntN(3)], r.Uint32(), r.IntN(1<<16), r.Uint64(), name, r.IntN(100000), name, 18+r.IntN(60))
-		for i := range 16 + r.IntN(26) {
+		fmt.Fprintf(&b, "  <article class=\"card card-%s\" data-user=\"%08x-%04x-4%03x-a%03x-%012x\">\n    <img class=\"card-selfie\" src=\"https://cdn.example.com/selfie/%016x.webp\" alt=\"%s\" width=\"320\" height=\"240\" loading=\"lazy\">\n    <video class=\"card-video\" src=\"https://cdn.example.com/video/%016x.mp4\" muted playsinline></video>\n    <h2 class=\"card-name\">%s, %d</h2>\n    <p class=\"card-about\">",
+			[]string{"online", "away", "talking"}[r.IntN(3)], r.Uint32(), r.IntN(1<<16), r.IntN(1<<12), r.IntN(1<<12), r.Uint64N(1<<48), r.Uint64(), name, r.Uint64(), name, 18+r.IntN(60))
+		for i := range 12 + r.IntN(36) {
 			if i > 0 {
 				b.WriteByte(' ')
 			}
-			b.WriteString(words[r.IntN(len(words))])
+			b.WriteString(words[r.IntN(r.IntN(len(words))+1)])
 		}
-		fmt.Fprintf(&b, "</p>\n    <ul class=\"tags\"><li>%s</li><li>%s</li></ul>\n    <time class=\"card-seen\" datetime=\"2026-11-23T%02d:%02d:00Z\">%d minutes ago</time>\n    <button class=\"btn btn-primary\" type=\"button\" data-action=\"invite\">Invite</button>\n  </article>\n",
-			words[r.IntN(len(words))], words[r.IntN(len(words))], r.IntN(24), r.IntN(60), 1+r.IntN(59))
+		fmt.Fprintf(&b, "</p>\n    <time class=\"card-seen\" datetime=\"2026-11-22T%02d:%02d:%02d.%03dZ\">%d minutes ago</time>\n    <button class=\"btn btn-primary\" type=\"button\" data-action=\"invite\">Invite</button>\n  </article>\n",
+			r.IntN(24), r.IntN(60), r.IntN(60), r.IntN(1000), 1+r.IntN(59))
 	}
 	b.WriteString("</main>\n</body>\n</html>\n")
 	return b.Bytes()
@@ -93,7 +105,7 @@ type body struct {
 }
 
 var bodies = []body{
-	{"1 KB JSON", "application/json", cards(3, 1)[:990]},
+	{"1 KB JSON", "application/json", []byte(profile)},
 	{"15 KB JSON", "application/json", cards(50, 1)},
 	{"36 KB JSON", "application/json", cards(120, 1)},
 	{"100 KB HTML", "text/html", listing(102300)},
