@@ -26,7 +26,8 @@ type blockEncoder struct {
 	runs int
 }
 
-// A command copies insert literals and then length bytes from distance back.
+// A command copies insert literals and then length bytes from distance back. Of
+// brotli, distance may be a wordDistance.
 type command struct {
 	insert, length, distance uint32
 }

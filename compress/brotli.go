@@ -171,12 +171,17 @@ func finish(w *bitWriter) {
 
 // code puts c into symbols and moves the recent distances on.
 func (st *brotliState) code(to *commandCode, c command) {
-	ic, cc := insertCode(c.insert), copyCode(c.length)
+	length, word := c.length, c.distance>>wordShift
+	if word > 0 {
+		length = word
+		c.distance &= 1<<wordShift - 1
+	}
+	ic, cc := insertCode(c.insert), copyCode(length)
 	r := &st.recent
 	last := c.length == 0 || c.distance == r[0]
 	*to = commandCode{symbol: combine(ic, cc, last), extraBits: insertExtra[ic] + copyExtra[cc], extra: uint64(c.insert - insertBase[ic])}
 	if c.length > 0 {
-		to.extra |= uint64(c.length-copyBase[cc]) << insertExtra[ic]
+		to.extra |= uint64(length-copyBase[cc]) << insertExtra[ic]
 	}
 	if last {
 		if c.length == 0 || to.symbol < 128 {
@@ -199,6 +204,9 @@ func (st *brotliState) code(to *commandCode, c command) {
 		prefix := (d >> n) & 1
 		to.distance = uint8(2*(n-1) + uint(prefix) + 16)
 		to.distanceExtra = d - (2+prefix)<<n
+	}
+	if word > 0 {
+		return
 	}
 	r[3], r[2], r[1], r[0] = r[2], r[1], r[0], c.distance
 }

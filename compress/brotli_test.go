@@ -65,7 +65,7 @@ func unbrotli(t testing.TB, b []byte) []byte {
 }
 
 func bodies() map[string][]byte {
-	return map[string][]byte{
+	all := map[string][]byte{
 		"one":    []byte("x"),
 		"two":    []byte("xy"),
 		"runs":   bytes.Repeat([]byte("a"), 100000),
@@ -78,6 +78,10 @@ func bodies() map[string][]byte {
 		"both":   append(cards(60, 4), prose(90000)...),
 		"mixed":  append(append(cards(20, 3), noise(30000)...), cards(20, 3)...),
 	}
+	for i, text := range texts(10) {
+		all[fmt.Sprint("words", i)] = text
+	}
+	return all
 }
 
 func TestBrotliWhole(t *testing.T) {

@@ -295,7 +295,9 @@ type lengthCode struct {
 // One symbol alone has depth 1.
 func (lc *lengthCode) build(counts []uint32, limit uint8) (used int) {
 	var order [19]uint8
+	total := uint32(0)
 	for sym, n := range counts {
+		total += n
 		if n == 0 {
 			continue
 		}
@@ -311,7 +313,7 @@ func (lc *lengthCode) build(counts []uint32, limit uint8) (used int) {
 		lc.codes[order[0]] = 1 << 16
 		return 1
 	}
-	for floor := uint32(1); ; floor *= 2 {
+	for floor := max(total>>(limit+1), 1); ; floor *= 2 {
 		var weight [37]uint32
 		var parent [37]uint8
 		for i := range used {

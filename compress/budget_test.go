@@ -115,6 +115,7 @@ func TestEngineBytes(t *testing.T) {
 		t.Skip("SKIPPED: the race detector's own memory is not what is measured")
 	}
 	body := append(cards(600, 1), prose(70<<10)...)
+	words() // of which there is one for all
 	for cd, limit := range map[coding]int64{gzipCoding: blockEngineBytes, brCoding: blockEngineBytes, zstdCoding: zstdEngineBytes, dczCoding: zstdDictEngineBytes, dcbCoding: blockEngineBytes + joinEngineBytes} {
 		before := liveHeap()
 		p := newEnginePool(1, 1, nil)

@@ -30,7 +30,8 @@
 // # Memory
 //
 // At most Options.MaxEncoders encoders exist, of 0.6 MB (brotli and gzip) and
-// 0.9 MB (zstd), with dictionaries 2.6 MB more. An answer, or a Takeover
+// 0.9 MB (zstd), with dictionaries 2.6 MB more; brotli's words take 0.2 MB
+// once. An answer, or a Takeover
 // message of more than 512 bytes, holds one only while it is encoded, never
 // while its client reads. All bodies
 // together, and the encoded static files, hold at most

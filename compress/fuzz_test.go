@@ -40,6 +40,9 @@ func FuzzBrotli(f *testing.F) {
 	f.Add([]byte("aaaaaaaaaaaaaaaaaaaaaaaaaaab"), uint16(3), uint16(0))
 	e := engine{blocks: new(blockEncoder)} // what one body leaves behind must not harm the next
 	f.Add(prose(20000), uint16(9000), uint16(7))
+	for _, text := range texts(5) {
+		f.Add(text, uint16(50), uint16(0))
+	}
 	f.Fuzz(func(t *testing.T, body []byte, cut, pad uint16) {
 		if len(body) > 0 {
 			s := stream{coding: brCoding, pad: int(pad)}

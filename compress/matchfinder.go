@@ -17,6 +17,7 @@ type matchFinder struct {
 	buf   []byte
 	fence int
 	price prices
+	words *wordIndex // brotli's dictionary, if copies may be from it
 }
 
 const (
@@ -62,6 +63,9 @@ const (
 // That is all that lists of rows need. Where copies turn out to be short, as
 // they are in prose, it leaves the rest to thorough.
 func (m *matchFinder) matches(dst []command, start, end int) ([]command, int) {
+	if start == 0 && end <= briefBytes {
+		return m.brief(dst, start, end)
+	}
 	const soon, short = 16, 20 // of so many copies in a row, so many bytes each
 	copied := 0
 	base := unsafe.Pointer(unsafe.SliceData(m.buf))

@@ -30,7 +30,9 @@ func (e *engine) whole(dst []byte, s *stream, body []byte) []byte {
 	case brCoding:
 		w := bitWriter{out: dst}
 		s.brotli.header(&w, window(len(body)))
+		e.blocks.find.words = words() // which only a body that is complete can reach
 		e.blocks.brotli(&w, &s.brotli, body, 0, 0, s.pad == 0)
+		e.blocks.find.words = nil
 		return s.finishBrotli(&w)
 	}
 	w := bitWriter{out: appendGzipHeader(dst, s.pad)}
