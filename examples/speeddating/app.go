@@ -73,7 +73,7 @@ func newApp(ctx context.Context, cfg config, log *slog.Logger) (_ *app, err erro
 	if err = plan.tune(log); err != nil {
 		return nil, err
 	}
-	if a.store, err = store.Open(ctx, cfg.db, store.Options{}); err != nil {
+	if a.store, err = store.Open(ctx, cfg.db, plan.store()); err != nil {
 		return nil, err
 	}
 	if a.shared, err = openShared(ctx, plan, log); err != nil {

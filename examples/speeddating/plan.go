@@ -8,6 +8,7 @@ import (
 
 	"github.com/plimsoll-go/plimsoll/compress"
 	"github.com/plimsoll-go/plimsoll/connmgr"
+	"github.com/plimsoll-go/plimsoll/examples/speeddating/store"
 	"github.com/plimsoll-go/plimsoll/examples/speeddating/web"
 	"github.com/plimsoll-go/plimsoll/memmgr"
 	"github.com/plimsoll-go/plimsoll/presence"
@@ -62,6 +63,12 @@ func planMemory(cfg config) (plan, error) {
 	p.users = min(4096, max(256, int(p.share(10)/1024)))
 	p.media = min(p.share(5), 64<<20)
 	return p, nil
+}
+
+// store keeps SQLite's page caches, which are outside Go, in proportion: five
+// connections have a sixty-fourth of the limit. The kernel's cache is behind them.
+func (p plan) store() store.Options {
+	return store.Options{Cache: int(min(1<<20, p.limit/320))}
 }
 
 // share is a percentage of the budget.

@@ -82,7 +82,7 @@ func dsn(path string, o Options, readOnly bool) string {
 	q := url.Values{}
 	for _, p := range []string{
 		fmt.Sprintf("busy_timeout(%d)", o.Wait.Milliseconds()),
-		"journal_mode(WAL)", "synchronous(FULL)", "foreign_keys(ON)", "cache_size(-1024)", "temp_store(MEMORY)",
+		"journal_mode(WAL)", "synchronous(FULL)", "foreign_keys(ON)", fmt.Sprintf("cache_size(-%d)", max(o.Cache>>10, 64)), "temp_store(MEMORY)",
 	} {
 		q.Add("_pragma", p)
 	}

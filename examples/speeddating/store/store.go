@@ -57,10 +57,11 @@ type Options struct {
 	Wait    time.Duration // how long one may wait for its turn: 3 s
 	Timeout time.Duration // how long PostgreSQL may take for one: 5 s
 	Connect time.Duration // how long Open tries to reach PostgreSQL: 15 s
+	Cache   int           // bytes of pages that each connection of SQLite keeps: 1 MiB
 }
 
 func (o Options) withDefaults(conns int) (Options, error) {
-	if o.Conns < 0 || o.Queue < 0 || o.Wait < 0 || o.Timeout < 0 || o.Connect < 0 {
+	if o.Conns < 0 || o.Queue < 0 || o.Wait < 0 || o.Timeout < 0 || o.Connect < 0 || o.Cache < 0 {
 		return o, fmt.Errorf("store: Options %+v, want no negative field", o)
 	}
 	def(&o.Conns, conns)
@@ -68,6 +69,7 @@ func (o Options) withDefaults(conns int) (Options, error) {
 	def(&o.Wait, 3*time.Second)
 	def(&o.Timeout, 5*time.Second)
 	def(&o.Connect, 15*time.Second)
+	def(&o.Cache, 1<<20)
 	return o, nil
 }
 
