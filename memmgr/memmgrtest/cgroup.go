@@ -135,12 +135,21 @@ func (c *Cgroup) sample() {
 		usage, prefix = "memory.usage_in_bytes", "total_"
 	}
 	stat := filepath.Join(c.dir, "memory.stat")
-	// The cache first: if it grows in between, too much is seen, not too little.
-	data, _ := os.ReadFile(stat)
-	inactive, active := value(data, prefix+"inactive_file"), value(data, prefix+"active_file")
-	used, err := readInt(filepath.Join(c.dir, usage))
-	if err != nil {
-		return
+	var inactive, active, used int64
+	for range 10 {
+		// The cache first: if it grows in between, too much is seen, not too
+		// little. On a busy machine there may be long between the two, and then
+		// they are read again.
+		start := time.Now()
+		data, _ := os.ReadFile(stat)
+		inactive, active = value(data, prefix+"inactive_file"), value(data, prefix+"active_file")
+		var err error
+		if used, err = readInt(filepath.Join(c.dir, usage)); err != nil {
+			return
+		}
+		if time.Since(start) < time.Millisecond {
+			break
+		}
 	}
 	c.mu.Lock()
 	defer c.mu.Unlock()
