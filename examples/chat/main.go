@@ -11,6 +11,7 @@ import (
 	"errors"
 	"flag"
 	"fmt"
+	"net"
 	"net/http"
 	"os"
 	"os/signal"
@@ -42,6 +43,7 @@ func newChat() (*chat, error) {
 		Limit: 64 << 20,
 		Accounts: []memmgr.AccountOptions{
 			{Name: "connections", FreezeAt: memmgr.High}, // nobody new when it is tight
+			{Name: "accepted", Min: 1 << 20, Max: 8 << 20},
 			{Name: "queues", Min: 4 << 20},
 			{Name: "presence", Min: 1 << 20},
 		},
@@ -52,6 +54,7 @@ func newChat() (*chat, error) {
 	c.conns, err = connmgr.New(connmgr.Options{
 		MaxConns: 1000, MaxPerUser: 2, PerUser: connmgr.EvictOldest, MaxPerAddr: 1000,
 		Account: c.memory.Account("connections"), BytesPerConn: 12 << 10,
+		Accept: connmgr.AcceptOptions{Account: c.memory.Account("accepted"), BytesPerConn: 20 << 10},
 	})
 	if err != nil {
 		return nil, err
@@ -168,9 +171,14 @@ func serve(ctx context.Context, addr string) error {
 		return err
 	}
 	go c.memory.Run(context.WithoutCancel(ctx)) // until Shutdown
-	server := &http.Server{Addr: addr, Handler: c.routes(), ReadHeaderTimeout: 5 * time.Second}
+	l, err := net.Listen("tcp", addr)
+	if err != nil {
+		return err
+	}
+	// Whoever has only connected, or sent half a request, is bounded too.
+	server := &http.Server{Handler: c.routes(), ReadHeaderTimeout: 5 * time.Second, MaxHeaderBytes: 8 << 10, ConnState: c.conns.ConnState}
 	failed := make(chan error, 1)
-	go func() { failed <- server.ListenAndServe() }()
+	go func() { failed <- server.Serve(c.conns.Listener(l)) }()
 	fmt.Println("listening on", addr)
 	select {
 	case err = <-failed:
