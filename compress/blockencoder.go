@@ -16,15 +16,18 @@ type blockEncoder struct {
 	literal  prefixCode // deflate's lengths are in it, too
 	insert   prefixCode
 	distance prefixCode
+	context  literalsInContext // brotli's, of long texts
 
 	// Counts of symbols, all zero between blocks.
 	symbols   [288]uint32 // literals first
 	inserts   [704]uint32
 	distances [64]uint32
 
-	run  [512]byte // literals that are not counted yet
+	run  [runBytes]byte // literals that are not counted yet
 	runs int
 }
+
+const runBytes = 512
 
 // A command copies insert literals and then length bytes from distance back. Of
 // brotli, distance may be a wordDistance.

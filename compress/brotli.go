@@ -7,7 +7,7 @@ import (
 
 // brotliPrices: the latest distance costs nothing to say again. Copies reach
 // as far back as the largest window.
-var brotliPrices = prices{copy: 36, bit: 12, lazy: 40, step: 4, reach: 1<<24 - 16}
+var brotliPrices = prices{copy: 36, bit: 12, lazy: 40, step: 1, reach: 1<<24 - 16}
 
 // brotliState is what a stream carries from block to block.
 type brotliState struct {
@@ -55,30 +55,40 @@ func (e *blockEncoder) brotli(w *bitWriter, st *brotliState, buf []byte, start, 
 	for start < len(buf) {
 		end := min(start+blockBytes, len(buf))
 		e.commands, end = e.find.matches(e.commands[:0], start, end)
-		e.brotliBlock(w, st, buf[start:end], last && end == len(buf))
+		e.brotliBlock(w, st, buf, start, end, last && end == len(buf))
 		start = end
 	}
 }
 
-// brotliBlock writes src as one meta-block of the commands found in it. Three
-// prefix codes serve all of it.
-func (e *blockEncoder) brotliBlock(w *bitWriter, st *brotliState, src []byte, last bool) {
-	size := e.countBrotli(st, src)
-	blockHeader(w, len(src), last, 0)
-	w.write(13, 0) // one block type of each kind, plain distances, one context
-	size += e.literal.store(w, &e.prefix, e.symbols[:256], literalBits)
+// brotliBlock writes buf[start:end] as one meta-block of the commands found in
+// it. Three prefix codes serve all of it, or more where literals are
+// inContext.
+func (e *blockEncoder) brotliBlock(w *bitWriter, st *brotliState, buf []byte, start, end int, last bool) {
+	inContext := e.inContext()
+	size := e.countBrotli(st, buf, start, inContext)
+	blockHeader(w, end-start, last, 0)
+	if inContext {
+		size += e.storeContexts(w)
+	} else {
+		w.write(13, 0) // one block type of each kind, plain distances, one context
+		size += e.literal.store(w, &e.prefix, e.symbols[:256], literalBits)
+	}
 	size += e.insert.store(w, &e.prefix, e.inserts[:], 15)
 	size += e.distance.store(w, &e.prefix, e.distances[:], 15)
-	e.writeBrotli(w, src, size)
+	e.writeBrotli(w, buf, start, size, inContext)
 }
 
 // countBrotli turns the commands into symbols and counts those. It returns how
 // many bits they need besides.
-func (e *blockEncoder) countBrotli(st *brotliState, src []byte) (extra int) {
+func (e *blockEncoder) countBrotli(st *brotliState, buf []byte, pos int, inContext bool) (extra int) {
 	e.codes = slices.Grow(e.codes[:0], len(e.commands))[:len(e.commands)]
-	codes, pos := e.codes, 0
+	codes := e.codes
 	for i, c := range e.commands {
-		e.tally(src, pos, int(c.insert))
+		if inContext {
+			e.context.add(buf, pos, int(c.insert))
+		} else {
+			e.tally(buf, pos, int(c.insert))
+		}
 		pos += int(c.insert + c.length)
 		code := &codes[i]
 		st.code(code, c)
@@ -89,16 +99,20 @@ func (e *blockEncoder) countBrotli(st *brotliState, src []byte) (extra int) {
 			extra += int(distanceBits(code.distance))
 		}
 	}
-	e.tallyRest()
+	if inContext {
+		e.context.count()
+	} else {
+		e.tallyRest()
+	}
 	return extra
 }
 
-// writeBrotli appends the commands and the literals of src, which take size
-// bits.
-func (e *blockEncoder) writeBrotli(w *bitWriter, src []byte, size int) {
+// writeBrotli appends the commands and the literals of buf from pos on, which
+// take size bits.
+func (e *blockEncoder) writeBrotli(w *bitWriter, buf []byte, pos, size int, inContext bool) {
 	inserts, distances, literals := &e.insert.codes, &e.distance.codes, (*[256]uint32)(e.literal.codes[:])
 	r := w.room(size)
-	commands, from := e.commands, 0
+	commands, literal := e.commands, 0
 	for i := range e.codes {
 		code, c := &e.codes[i], commands[i]
 		r = r.add(inserts[code.symbol])
@@ -107,9 +121,14 @@ func (e *blockEncoder) writeBrotli(w *bitWriter, src []byte, size int) {
 		}
 		r = r.bits(uint(code.extraBits), code.extra).flush()
 		if c.insert > 0 {
-			r = r.literals(src, from, int(c.insert), literals)
+			if inContext {
+				r = r.inContext(&e.context, literal, int(c.insert))
+				literal += int(c.insert)
+			} else {
+				r = r.literals(buf, pos, int(c.insert), literals)
+			}
 		}
-		from += int(c.insert + c.length)
+		pos += int(c.insert + c.length)
 		if code.distance != noDistance {
 			r = r.add(distances[code.distance&63]).bits(distanceBits(code.distance), uint64(code.distanceExtra)).flush()
 		}

@@ -95,3 +95,28 @@ func TestBrotliWhole(t *testing.T) {
 		})
 	}
 }
+
+// TestBrotliContexts has each byte after each two others, so that a decoder
+// which takes another context for any of them decodes something else.
+func TestBrotliContexts(t *testing.T) {
+	r := rand.New(rand.NewPCG(8, 9))
+	var body []byte
+	for one := range 256 {
+		for two := range 256 {
+			body = append(body, byte(two), byte(one), byte(r.IntN(256)))
+		}
+	}
+	e := new(blockEncoder)
+	var st brotliState
+	var w bitWriter
+	st.header(&w, window(len(body)))
+	e.find.words, e.find.short = words(), true
+	for start := 0; start < len(body); start += maxContextLiterals {
+		end := min(start+maxContextLiterals, len(body))
+		e.commands = append(e.commands[:0], command{insert: uint32(end - start)})
+		require.True(t, e.inContext())
+		e.brotliBlock(&w, &st, body, start, end, end == len(body))
+	}
+	w.align()
+	require.True(t, bytes.Equal(body, unbrotli(t, w.out)))
+}

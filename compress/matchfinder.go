@@ -17,6 +17,7 @@ type matchFinder struct {
 	buf   []byte
 	fence int
 	price prices
+	short bool       // what matches found last were short copies, as in text
 	words *wordIndex // brotli's dictionary, if copies may be from it
 }
 
@@ -47,13 +48,14 @@ type prices struct {
 	bit   int // for each bit of its distance
 	again int // for each bit of a distance that is that of the copy before
 	lazy  int // what it must be better by to start a byte later
-	step  int // each of so many places in one is remembered by thorough
+	step  int // each of so many places at its end is remembered by thorough
 	reach uint
 }
 
 const (
 	byteScore = 44 // what a byte copied saves
 	goodMatch = 24 // a copy of this length is taken at once
+	textMatch = 16 // in text
 )
 
 // matches appends commands for buf[start:end], at most maxCommands, and
@@ -66,6 +68,7 @@ func (m *matchFinder) matches(dst []command, start, end int) ([]command, int) {
 	if start == 0 && end <= briefBytes {
 		return m.brief(dst, start, end)
 	}
+	m.short = false
 	const soon, short = 16, 20 // of so many copies in a row, so many bytes each
 	copied := 0
 	base := unsafe.Pointer(unsafe.SliceData(m.buf))

@@ -11,27 +11,43 @@ func hash8(v uint64) uint64 { return v * 0x9e3779b185ebca87 >> (64 - tableBits) 
 // a hash the latest one with a long repetition, and tries whether a copy is
 // better begun a byte later.
 func (m *matchFinder) thorough(dst []command, emitted, repeat, end int) ([]command, int) {
+	m.short = true
 	base := unsafe.Pointer(unsafe.SliceData(m.buf))
+	wordy := 0
+	if m.words != nil {
+		wordy = briefBytes // after which a text mostly repeats its own
+	}
 	limit := end - 9
 	for s := max(emitted, 1); s < limit && len(dst) < maxCommands; {
 		best := m.look(base, s, repeat, end)
+		if s < wordy {
+			best = m.wordAt(best, s, emitted, end)
+		}
 		if best.score <= 0 {
 			s += 1 + (s-emitted)>>5
 			continue
 		}
-		if best.length < goodMatch && s+1 < limit {
+		isWord := best.distance>>wordShift > 0
+		if best.length < textMatch && !isWord && s+1 < limit {
 			if next := m.look(base, s+1, repeat, end); next.score > best.score+m.price.lazy {
 				best = next
 			}
 		}
 		dst = append(dst, m.command(best, emitted))
 		s = best.at + best.length
-		for i := best.at + 2; i < min(s, limit); i += m.price.step {
+		for i := best.at + 2; i < min(s, limit); {
 			v := load64(base, i)
 			here := uint64(i)<<32 | uint64(uint32(v)+m.salt)
 			m.table[hash5(v)], m.long[hash8(v)] = here, here
+			if s-i > 8 {
+				i += 16 // the next copy will begin where this one ends, or before
+			} else {
+				i += m.price.step
+			}
 		}
-		emitted, repeat = s, best.distance
+		if emitted = s; !isWord {
+			repeat = best.distance
+		}
 	}
 	return m.rest(dst, emitted, end)
 }

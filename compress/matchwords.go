@@ -48,7 +48,7 @@ var words = sync.OnceValue(func() *wordIndex {
 			e.commands = append(e.commands, command{0, uint32(n), wordDistance(pos, n, number, 0)})
 			pos += n
 		}
-		e.brotliBlock(&w, &st, make([]byte, n<<wordNumberBits[n]), false)
+		e.brotliBlock(&w, &st, make([]byte, pos), pos-n<<wordNumberBits[n], pos, false)
 	}
 	finish(&w)
 	text, err := io.ReadAll(brotli.NewReader(bytes.NewReader(w.out)))
@@ -111,6 +111,16 @@ const (
 	wordQuote      = 19
 	wordStop       = 20
 )
+
+// wordAt is word for a place s that may be anything.
+func (m *matchFinder) wordAt(best match, s, emitted, end int) match {
+	v := load64(unsafe.Pointer(unsafe.SliceData(m.buf)), s)
+	letters := smallLetters(v)
+	if letters < minWord || m.buf[s-1]-'a' < 26 {
+		return best
+	}
+	return m.word(best, s, v, letters, emitted, end)
+}
 
 // word returns best, or a word of the dictionary whose letters begin at s, if
 // that saves more. A space before it and a space or a mark behind it are copied
