@@ -39,7 +39,7 @@ func main() {
 	runs := flag.Int("runs", 3, "runs of each server; medians are printed")
 	only := flag.String("only", "raw,plimsoll,plimsoll-portable,gws,chat,centrifuge,socket.io", "servers")
 	ping := flag.Duration("ping", 5*time.Second, "how often the servers ping; their cost is computed for every 25 s")
-	relays := flag.Bool("relays", false, "measure only what is relayed")
+	relays := flag.Bool("relays", false, "measure only what is relayed, in short turns")
 	profile := flag.String("profile", "", "write a CPU profile of each Go server's phases to this `directory`")
 	server := flag.String("serve", "", "run as this server (internal)")
 	flag.Parse()
@@ -60,9 +60,11 @@ func main() {
 	}
 	pin(1)
 	os.Setenv("BENCH_PROFILE", *profile)
-	measure := measure
 	if *relays {
-		measure = measureRelays
+		turns := takeTurns(names, *n, *runs)
+		fmt.Fprint(os.Stderr, "\r\033[K")
+		turns.report(names)
+		return
 	}
 	all := map[string][]figures{}
 	for i := range *runs {
@@ -78,10 +80,6 @@ func main() {
 		}
 	}
 	fmt.Fprint(os.Stderr, "\r\033[K")
-	if *relays {
-		reportRelays(names, all)
-		return
-	}
 	report(names, all, *n, *runs)
 }
 
@@ -236,47 +234,12 @@ func (f figures) plain(name string, n int) error {
 	}
 	f["peak"] = (r.ask("/peak") - before) / (1 << 20)
 
-	if err := f.relays(r, c); err != nil {
+	if err := f.relays(r, c, 40000); err != nil {
 		return err
 	}
 	c.pause(3 * time.Second)
 	f["after"] = each("/settled", base)
 	return nil
-}
-
-// relays has messages relayed: ordinary ones, then session descriptions.
-func (f figures) relays(r *remote, c *load) error {
-	const relayed = 40000
-	for _, kind := range []struct {
-		name  string
-		relay func(total int) error
-	}{{"relay", c.relay}, {"offer", c.offer}} {
-		r.phase(kind.name)
-		cpu, began := r.ask("/cpu"), time.Now()
-		if err := kind.relay(relayed); err != nil {
-			return fmt.Errorf("%s: %w", kind.name, err)
-		}
-		f[kind.name+" rate"] = relayed / time.Since(began).Seconds()
-		f[kind.name] = (r.ask("/cpu") - cpu) / relayed
-	}
-	r.phase("")
-	return nil
-}
-
-// measureRelays is measure for what is relayed alone.
-func measureRelays(name string, n int, _ time.Duration) (figures, error) {
-	r, _, _, err := begin(name, false, usual)
-	if err != nil {
-		return nil, err
-	}
-	defer r.stop()
-	c, err := connect(r.addr, name, n, false)
-	if err != nil {
-		return nil, err
-	}
-	defer c.close()
-	f := figures{}
-	return f, f.relays(r, c)
 }
 
 // pings are counted while nothing else happens.

@@ -141,26 +141,6 @@ func (all runs) table(title string, names []string, columns []column) {
 	fmt.Println()
 }
 
-// relays prints what it takes to relay a message from one socket to another.
-func (all runs) relays(names []string) {
-	all.table("Relayed from one socket to another: µs of CPU, and how many a second. Plimsoll checks both members, and every offer", names, []column{
-		{"relay", "a KiB of JSON", "%.1f"}, {"relay rate", "a second", "%.0f"}, {"offer", "an SDP offer of a KiB", "%.1f"}, {"offer rate", "a second", "%.0f"},
-	})
-}
-
-// reportRelays prints it with its ratios to raw.
-func reportRelays(names []string, all runs) {
-	all.relays(names)
-	for _, name := range names {
-		for _, what := range []string{"relay", "offer"} {
-			x, _ := all.median(name, what)
-			if raw, ok := all.median("raw", what); ok && name != "raw" {
-				fmt.Printf("%s of %s, over raw: %.2f\n", what, name, x/raw)
-			}
-		}
-	}
-}
-
 // column is one of a table: the figure's name, what stands above it, its form.
 type column struct{ name, head, format string }
 
