@@ -45,8 +45,7 @@ func (h *Hub) forward(p *Peer, m Message, to address, at time.Duration) *Error {
 		r.mu.Unlock()
 		return ErrNotInRoom
 	}
-	f := frameOf(Data, appendForward(m, p.user))
-	f.private = len(to.user) > 0 || len(r.order) == 2
+	f := forwarded(m, p.user, len(to.user) > 0 || len(r.order) == 2)
 	for _, member := range r.order {
 		switch {
 		case member.peer == p || len(to.user) > 0 && string(to.user) != member.user:
@@ -112,11 +111,24 @@ func parseAddress(data []byte) (a address, ok bool) {
 	return address{[]byte(m.Room), []byte(m.User)}, ok
 }
 
-// appendForward returns the message that brings m, behind room for a header.
-func appendForward(m Message, from string) []byte {
-	b := make([]byte, maxHeader, maxHeader+len(`{"type":"","from":"","data":}`)+len(m.Type)+len(from)+len(m.Data))
+// forwarded returns the message that brings m. If it is private, only one peer
+// gets it, and nobody else.
+func forwarded(m Message, from string, private bool) *Frame {
+	size := maxHeader + len(`{"type":"","from":"","data":}`) + len(m.Type) + len(from) + len(m.Data)
+	var in *block
+	if private {
+		in = newBlock(size)
+	}
+	var b []byte
+	if in != nil {
+		b = in.bytes[:maxHeader:size]
+	} else {
+		b = make([]byte, maxHeader, size)
+	}
 	b = appendString(append(b, `{"type":`...), m.Type)
 	b = appendString(append(b, `,"from":`...), from)
 	b = append(append(b, `,"data":`...), m.Data...)
-	return append(b, '}')
+	f := frameOf(Data, append(b, '}'))
+	f.private, f.block = private, in
+	return f
 }

@@ -208,7 +208,7 @@ func FuzzForward(f *testing.F) {
 			Type, From string
 			Data       json.RawMessage
 		}
-		require.NoError(t, json.Unmarshal(appendForward(chat(string(data)), "ann")[maxHeader:], &m), "%q", data)
+		require.NoError(t, json.Unmarshal(forwarded(chat(string(data)), "ann", len(data)%2 == 0).JSON(), &m), "%q", data)
 		require.Equal(t, "room:chat", m.Type)
 		require.Equal(t, "ann", m.From)
 		require.Equal(t, strings.Trim(string(data), " \t\r\n"), string(m.Data), "%q", data)

@@ -33,6 +33,7 @@ type Frame struct {
 	head      uint8 // bytes of WebSocket header in wire
 	key       string
 	wire      []byte  // header and JSON as they go out uncompressed
+	block     *block  // what wire lies in, if that is used again
 	bundle    *bundle // in place of wire, if this frame stands for several
 	deflated  atomic.Pointer[[]byte]
 	refs      atomic.Int64
@@ -130,7 +131,8 @@ func (f *Frame) hold(h *Hub) (*Frame, bool) {
 	}
 }
 
-// drop counts one queue less and returns the bytes that this freed.
+// drop counts one queue less and returns the bytes that this freed. A frame in a
+// block is over with the last.
 func (f *Frame) drop(h *Hub) int64 {
 	if f.refs.Add(-1) != 0 {
 		return 0
@@ -138,8 +140,13 @@ func (f *Frame) drop(h *Hub) int64 {
 	if f.bundle != nil {
 		return f.bundle.drop(h)
 	}
-	h.budget.release(int64(len(f.wire)))
-	return int64(len(f.wire))
+	n := int64(len(f.wire))
+	h.budget.release(n)
+	if b := f.block; b != nil {
+		f.wire, f.block = nil, nil
+		b.free()
+	}
+	return n
 }
 
 // deflate returns f as a compressed WebSocket frame, or nil if that does not

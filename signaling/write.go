@@ -22,6 +22,21 @@ type writer struct {
 	joined  []byte
 	of      []*Frame
 	deflate bool
+
+	held *Frame // whose bytes are being written
+}
+
+// hold keeps the bytes of f, which is in a queue, until the next letGo.
+func (w *writer) hold(f *Frame) {
+	f.refs.Add(1)
+	w.held = f
+}
+
+func (w *writer) letGo(h *Hub) {
+	if w.held != nil {
+		w.held.drop(h)
+		w.held = nil
+	}
 }
 
 var writers = sync.Pool{New: func() any { return new(writer) }}
@@ -56,7 +71,7 @@ func (s *socket) pump() {
 func (s *socket) pumpUnlock() {
 	p := s.peer
 	w := writers.Get().(*writer)
-	defer w.release()
+	defer w.release(p.hub)
 	for {
 		if s.dead {
 			p.mu.Unlock()
@@ -88,13 +103,15 @@ func (s *socket) pumpUnlock() {
 			}
 			return
 		}
+		w.letGo(p.hub)
 		p.mu.Lock()
 		s.wroteLocked()
 	}
 }
 
 // release gives a writer back that has not grown beyond what is usual.
-func (w *writer) release() {
+func (w *writer) release(h *Hub) {
+	w.letGo(h)
 	if cap(w.buf)+cap(w.joined) <= 4*batchBytes {
 		writers.Put(w)
 	}
@@ -261,6 +278,9 @@ func (s *socket) messagesLocked(w *writer) []byte {
 	p.hub.stats.plainOut.Add(int64(size))
 	wait = wait[:n]
 	if n == 1 && wait[0].bundle == nil {
+		if wait[0].block != nil {
+			w.hold(wait[0])
+		}
 		return s.wireOf(wait[0])
 	}
 	if s.deflate != w.deflate || !slices.Equal(wait, w.of) {
