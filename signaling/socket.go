@@ -109,7 +109,7 @@ func (s *socket) closeLocked(code int, reason string, drop bool) {
 	s.closing, s.dropQueue = true, drop
 	e := s.endLocked()
 	e.code, e.reason = code, reason
-	if drop { // what is being written was copied
+	if drop { // what is being written its writer holds
 		s.peer.out.clear(s.peer.hub)
 	}
 	e.by = s.peer.hub.now() + s.peer.hub.opt.CloseTimeout
