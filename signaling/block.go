@@ -33,4 +33,13 @@ func newBlock(n int) *block {
 	return &block{make([]byte, step*blockStep)}
 }
 
+// blank is where a message to one peer begins: with room for a header, for size
+// bytes in all, in a block if there is one.
+func blank(size int) ([]byte, *block) {
+	if in := newBlock(size); in != nil {
+		return in.bytes[:maxHeader:size], in
+	}
+	return make([]byte, maxHeader, size), nil
+}
+
 func (b *block) free() { blocks[len(b.bytes)/blockStep].Put(b) }

@@ -115,13 +115,10 @@ func parseAddress(data []byte) (a address, ok bool) {
 // gets it, and nobody else.
 func forwarded(m Message, from string, private bool) *Frame {
 	size := maxHeader + len(`{"type":"","from":"","data":}`) + len(m.Type) + len(from) + len(m.Data)
+	var b []byte
 	var in *block
 	if private {
-		in = newBlock(size)
-	}
-	var b []byte
-	if in != nil {
-		b = in.bytes[:maxHeader:size]
+		b, in = blank(size)
 	} else {
 		b = make([]byte, maxHeader, size)
 	}

@@ -64,6 +64,24 @@ func TestForwardRefuses(t *testing.T) {
 	require.Equal(t, ErrNotInRoom, h.Forward(ann, good))
 }
 
+func TestForwardInManyRooms(t *testing.T) {
+	h, _, ann, bob := pair(t, RoomOptions{})
+	for _, id := range []string{"r2", "r3", "r4", "r5", "r6"} {
+		r, err := h.OpenRoom(id, RoomOptions{Members: []string{"ann", "bob"}})
+		require.NoError(t, err)
+		require.NoError(t, r.Join(ann))
+		require.NoError(t, r.Join(bob))
+	}
+	_, err := h.OpenRoom("r7", RoomOptions{Members: []string{"ann", "bob"}})
+	require.NoError(t, err)
+	for _, id := range []string{"r1", "r2", "r3", "r4", "r5", "r6"} {
+		require.NoError(t, h.Forward(ann, chat(`{"roomId":"`+id+`"}`)))
+	}
+	require.Len(t, texts(bob), 6)
+	require.Equal(t, ErrNotInRoom, h.Forward(ann, chat(`{"roomId":"r7"}`)), "not joined")
+	require.Equal(t, ErrNotInRoom, h.Forward(ann, chat(`{"roomId":"r8"}`)))
+}
+
 func TestForwardToAll(t *testing.T) {
 	h, ann := idle(t, func(o *Options) { o.MaxRooms = 1 })
 	r, err := h.OpenRoom("r", RoomOptions{Members: []string{"ann", "bob", "cid", "dan"}})

@@ -115,13 +115,14 @@ func (r *Room) deliverUnlock(p *Peer, class Class, typ string, s *signal) {
 	if s.Description != nil {
 		size += len(s.Description.SDP) * 9 / 8
 	}
-	b, err := appendSignal(make([]byte, maxHeader, size), typ, s)
+	b, in := blank(size)
+	b, err := appendSignal(b, typ, s)
 	if err != nil {
 		r.mu.Unlock()
 		return
 	}
 	f := frameOf(class, b)
-	f.private = true
+	f.private, f.block = true, in
 	d := p.deliver(f, r.hub.now())
 	r.mu.Unlock()
 	d.done(f)

@@ -29,7 +29,7 @@ func (f figures) relays(r *remote, c *load, total int) error {
 
 // turn is how many messages of each kind a server relays before the next does.
 // What else the machine has to do is then the same for all of them.
-const turn, turns = 10000, 8
+const turn, turns = 20000, 5
 
 // takeTurns has the servers run beside each other and relay in turn.
 func takeTurns(names []string, n, times int) runs {
