@@ -5,7 +5,7 @@ import "unsafe"
 const (
 	briefBytes = 2 << 10 // the longest body that is brief's
 	briefBits  = 11      // so much of the table stays in the fastest cache
-	leastGain  = 40      // a copy that saves less is not worth the time
+	leastGain  = 48      // a copy that saves less is not worth the time
 )
 
 func hash4(v uint64) uint64 { return uint64(uint32(v)*0x9e3779b1) >> (32 - briefBits) }
@@ -30,23 +30,16 @@ func (m *matchFinder) brief(dst []command, start, end int) ([]command, int) {
 		}
 		best := m.glance(base, entry, s, repeat, end)
 		if letters >= minWord {
-			best = m.word(best, s, v, letters, emitted, end)
+			best = m.word(best, s, v, letters, end)
 		}
 		if best.score < leastGain {
 			s += max(letters, 1)
 			continue
 		}
-		isWord := best.distance>>wordShift > 0
-		if best.length < 8 && !isWord {
-			next := m.glance(base, m.enter(s+1, load64(base, s+1)), s+1, repeat, end)
-			if next.score > best.score+m.price.lazy {
-				best = next
-			}
-		}
 		dst = append(dst, m.command(best, emitted))
 		s = best.at + best.length
 		emitted = s
-		if !isWord {
+		if best.distance>>wordShift == 0 {
 			repeat = best.distance
 		}
 		for i := best.at + 2; i < min(s, limit); i += 2 {

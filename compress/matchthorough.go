@@ -21,7 +21,7 @@ func (m *matchFinder) thorough(dst []command, emitted, repeat, end int) ([]comma
 	for s := max(emitted, 1); s < limit && len(dst) < maxCommands; {
 		best := m.look(base, s, repeat, end)
 		if s < wordy {
-			best = m.wordAt(best, s, emitted, end)
+			best = m.wordAt(best, s, end)
 		}
 		if best.score <= 0 {
 			s += 1 + (s-emitted)>>5

@@ -102,35 +102,29 @@ func (d *wordIndex) find(base unsafe.Pointer, i, n int, v uint64) (number int, o
 	return number, different == 0
 }
 
-// The transforms of a word, RFC 7932, appendix B, that are looked for.
-const (
-	wordSpace      = 1
-	spaceWordSpace = 2
-	spaceWord      = 6
-	wordCommaSpace = 14
-	wordQuote      = 19
-	wordStop       = 20
-)
+// wordSpace is the transform that adds a space, RFC 7932, appendix B.
+const wordSpace = 1
 
 // wordAt is word for a place s that may be anything.
-func (m *matchFinder) wordAt(best match, s, emitted, end int) match {
+func (m *matchFinder) wordAt(best match, s, end int) match {
 	v := load64(unsafe.Pointer(unsafe.SliceData(m.buf)), s)
 	letters := smallLetters(v)
 	if letters < minWord || m.buf[s-1]-'a' < 26 {
 		return best
 	}
-	return m.word(best, s, v, letters, emitted, end)
+	return m.word(best, s, v, letters, end)
 }
 
 // word returns best, or a word of the dictionary whose letters begin at s, if
-// that saves more. A space before it and a space or a mark behind it are copied
-// along. The first eight bytes at s are v, the first letters of them small.
-func (m *matchFinder) word(best match, s int, v uint64, letters, emitted, end int) match {
+// that saves more. A space behind it is copied along; other marks are so rare
+// there that their distances take more than they save. The first eight bytes at
+// s are v, the first letters of them small.
+func (m *matchFinder) word(best match, s int, v uint64, letters, end int) match {
 	base := unsafe.Pointer(unsafe.SliceData(m.buf))
 	if letters == 8 && s+24 < end {
 		letters += smallLetters(load64(base, s+8))
 	}
-	if s+letters+2 > end {
+	if s+letters >= end {
 		return best
 	}
 	number, ok := m.words.find(base, s, letters, v)
@@ -138,20 +132,8 @@ func (m *matchFinder) word(best match, s int, v uint64, letters, emitted, end in
 		return best
 	}
 	f, transform := match{at: s, length: letters}, 0
-	switch next := m.buf[s+letters]; {
-	case s > emitted && m.buf[s-1] == ' ':
-		f.at, f.length, transform = s-1, letters+1, spaceWord
-		if next == ' ' {
-			f.length, transform = letters+2, spaceWordSpace
-		}
-	case next == ' ':
+	if m.buf[s+letters] == ' ' {
 		f.length, transform = letters+1, wordSpace
-	case next == '"':
-		f.length, transform = letters+1, wordQuote
-	case next == '.':
-		f.length, transform = letters+1, wordStop
-	case next == ',' && m.buf[s+letters+1] == ' ':
-		f.length, transform = letters+2, wordCommaSpace
 	}
 	f.distance = int(wordDistance(f.at, letters, number, transform))
 	f.score = f.length*byteScore - m.price.copy - 8*(bits.Len(uint(f.distance&(1<<wordShift-1)))+2)
