@@ -115,6 +115,8 @@ type link struct {
 	mu      sync.Mutex
 	playing bool
 	closed  bool
+	holding bool                      // a description is on its way
+	found   []webrtc.ICECandidateInit // meanwhile
 	wg      sync.WaitGroup
 }
 
@@ -132,8 +134,7 @@ func (s *studio) newLink(initiator bool, servers []webrtc.ICEServer, send func(s
 	}
 	pc.OnICECandidate(func(c *webrtc.ICECandidate) {
 		if c != nil {
-			init := c.ToJSON()
-			send("rtc:ice", signal{Candidate: &init})
+			l.candidate(c.ToJSON())
 		}
 	})
 	pc.OnTrack(func(t *webrtc.TrackRemote, _ *webrtc.RTPReceiver) {
@@ -214,6 +215,8 @@ func (l *link) offer(restartICE bool) error {
 	if l.pc.SignalingState() != webrtc.SignalingStateStable {
 		return nil // one is on its way
 	}
+	l.hold()
+	defer l.follow()
 	d, err := l.pc.CreateOffer(&webrtc.OfferOptions{ICERestart: restartICE})
 	if err != nil {
 		return err
@@ -225,6 +228,38 @@ func (l *link) offer(restartICE bool) error {
 	return nil
 }
 
+// Candidates follow the description that they belong to: on the other side,
+// those that came before it would belong to the one before, and be lost.
+// Gathering begins before a description is there to be sent, with a restart as
+// early as in CreateOffer.
+func (l *link) hold() {
+	l.mu.Lock()
+	l.holding = true
+	l.mu.Unlock()
+}
+
+func (l *link) follow() {
+	l.mu.Lock()
+	found := l.found
+	l.holding, l.found = false, nil
+	l.mu.Unlock()
+	for _, c := range found {
+		l.send("rtc:ice", signal{Candidate: &c})
+	}
+}
+
+func (l *link) candidate(c webrtc.ICECandidateInit) {
+	l.mu.Lock()
+	holding := l.holding
+	if holding {
+		l.found = append(l.found, c)
+	}
+	l.mu.Unlock()
+	if !holding {
+		l.send("rtc:ice", signal{Candidate: &c})
+	}
+}
+
 // receive takes what the other side sent.
 func (l *link) receive(kind string, s signal) error {
 	switch kind {
@@ -232,6 +267,8 @@ func (l *link) receive(kind string, s signal) error {
 		if s.Description == nil || l.pc.SignalingState() != webrtc.SignalingStateStable {
 			return nil // a collision, and this side made the earlier offer
 		}
+		l.hold()
+		defer l.follow()
 		if err := l.pc.SetRemoteDescription(*s.Description); err != nil {
 			return err
 		}

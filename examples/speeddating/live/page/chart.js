@@ -129,7 +129,7 @@ export class Stack extends Chart {
     this.names.forEach((_, a) => {
       const before = under.slice()
       this.points.forEach((p, i) => { under[i] += p.used[a] ?? 0 })
-      this.svg.append(node('path', { d: this.path((_, i) => under[i], (_, i) => before[i]), fill: `var(--a${a % 8})` }))
+      this.svg.append(node('path', { d: this.path((_, i) => under[i], (_, i) => before[i]), fill: `var(--a${a % 9})` }))
     })
     this.svg.append(node('path', { class: 'total', d: this.path(sum) }))
     this.point()

@@ -88,7 +88,7 @@ function header(point, figures) {
 function line(point, m) {
   const box = $('#line')
   const reserved = point.used.reduce((a, b) => a + b, 0)
-  const parts = point.used.map((used, i) => ({ used, color: `var(--a${i % 8})`, name: past.accounts[i] }))
+  const parts = point.used.map((used, i) => ({ used, color: `var(--a${i % 9})`, name: past.accounts[i] }))
   parts.push({ used: Math.max(point.occupied - reserved, 0), rest: true, name: 'runtime, garbage and what nobody reserved' })
   while (box.childElementCount < parts.length + past.begins.length - 1) box.append(el(box.childElementCount < parts.length ? 'i' : 'u'))
   parts.forEach((p, i) => {
@@ -145,8 +145,8 @@ function meter(share, color) {
 const refusals = (a) => a.refusedBudget + a.refusedMax + a.refusedPressure + a.refusedInvalid
 
 function accounts(m) {
-  rows('#accounts', m.accounts.map((a, i) => [key(`var(--a${i % 8})`, a.name), bytes(a.used),
-    meter(a.max ? a.used / a.max : 0, `var(--a${i % 8})`), bytes(a.peak), count(refusals(a))]))
+  rows('#accounts', m.accounts.map((a, i) => [key(`var(--a${i % 9})`, a.name), bytes(a.used),
+    meter(a.max ? a.used / a.max : 0, `var(--a${i % 9})`), bytes(a.peak), count(refusals(a))]))
 }
 
 const total = (reasons) => Object.values(reasons ?? {}).reduce((a, b) => a + (typeof b === 'number' ? b : 0), 0)
