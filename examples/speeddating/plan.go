@@ -107,7 +107,7 @@ func (p plan) connections(m *memmgr.Manager, log *slog.Logger) connmgr.Options {
 		MaxConns: p.conns, MaxPerUser: p.cfg.maxPerUser, PerUser: connmgr.EvictOldest,
 		MaxPerAddr: p.cfg.maxPerAddr, TrustedProxies: p.cfg.trustedProxies,
 		Accept: connmgr.AcceptOptions{
-			MaxConns: 2*p.conns + 64, // more than its account has room for
+			MaxConns: 2*p.conns + 64, // sockets too; for how many others there is memory, the account says
 			Account:  m.Account("accepted"), BytesPerConn: openBytes,
 		},
 		DrainOver: p.cfg.drain, Account: m.Account("connections"), BytesPerConn: connBytes, Logger: log,
