@@ -136,7 +136,7 @@ func makeDashboardImage(t *testing.T) {
 		crowd <- err
 	}()
 	w := openWindow(t, a.URL(), "Admin", "")
-	w.resize(1280, 1180)
+	w.resize(1280, 1250)
 	w.open("/admin/live")
 	w.visible("#enter")
 	w.write("#enter [name=token]", adminToken)
