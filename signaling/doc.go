@@ -81,18 +81,19 @@
 //
 // Close codes: 1000 normal, 1001 and 1012 going away, 1002 protocol error,
 // 1007 not JSON, 1008 too many messages a second, 1009 too large (also
-// inflated), 1011 a handler panicked, 1013 no room; 4001 evicted, 4002 session ended elsewhere,
-// 4003 under review, 4008 slow reader. A reason may carry
-// "retry-after=SECONDS".
+// inflated), 1011 a handler panicked, 1013 no room, 4008 slow reader. A reason
+// may carry "retry-after=SECONDS". After 1000 and 4001 to 4003 the clients do
+// not come back: 4001 is what connmgr gives to an evicted connection, 4002 and
+// 4003 are for the application, a session that ended elsewhere for instance.
 //
 // # Errors
 //
 // [New] reports every fault of its options at once. [Hub.Accept] writes the
 // HTTP answer itself when it fails: [ErrFull], [ErrShutdown], [ErrOrigin],
 // [ErrHandshake]; [Hub.Check] tells the last two beforehand, to a server that
-// would evict a connection to make room. Sends return [ErrClosed], [ErrSlow], [ErrBudget] or
-// [ErrTooLarge]. What a client can cause in a room is an [*Error] whose Code
-// may be sent to it as it is.
+// would evict a connection to make room. Sends return [ErrClosed], [ErrSlow],
+// [ErrBudget] or [ErrTooLarge]. What a client can cause in a room is an
+// [*Error] whose Code may be sent to it as it is.
 //
 // The framing is RFC 6455 with permessage-deflate (RFC 7692, no context
 // takeover) by gorilla/websocket; roles follow W3C WebRTC's perfect
