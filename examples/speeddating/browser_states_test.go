@@ -125,6 +125,9 @@ func TestPageReconnects(t *testing.T) {
 	ben.moving()
 
 	ada.click("#cam") // off
+	ada.until(`document.querySelector('#cam').dataset.off === 'true' && !document.querySelector('#cam').disabled`)
+	ada.readable("a camera that is off, with the mouse on its button")
+	ada.until(`(() => { const [box, words] = ['#self', '#self-text'].map((s) => document.querySelector(s).getBoundingClientRect()); return Math.abs(box.top + box.bottom - words.top - words.bottom) < 4 })()`)
 	ben.says("#cover-text", "No picture from Ada")
 	ada.click("#cam")
 	ben.moving()
@@ -141,6 +144,14 @@ func TestPageReconnects(t *testing.T) {
 	ben.reads("Here I am again.", false)
 	ada.moving()
 	ada.look("a call")
+	ada.until(`[...document.querySelectorAll('.skip, .top *')].every((e) => !e.checkVisibility({ visibilityProperty: true }))`) // no key leads behind it
+	for i := range 5 {
+		ada.chat(fmt.Sprint("Line ", i))
+		ada.reads(fmt.Sprint("Line ", i), true)
+	}
+	ada.resize(360, 480) // a keyboard has opened
+	ada.until(`(() => { const [log, line] = ['#chat-log', '#chat-log .line:last-child'].map((s) => document.querySelector(s).getBoundingClientRect()); return line.top >= log.top && line.bottom <= log.bottom })()`)
+	ada.resize(1280, 800)
 	require.EqualValues(t, 1, ben.eval(`links.length`), "a socket that comes back needs no new video connection")
 
 	line.cut() // now for longer than the grace

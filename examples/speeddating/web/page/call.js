@@ -18,6 +18,8 @@ let returning = null // {roomId, early} while call:resume is on its way
 let onElsewhere = () => {}
 
 const video = $('#remote')
+const log = $('#chat-log')
+let low = true // whether the end of the log is in sight
 
 /** talking and summary tell what this page shows: a call, or how one was. */
 export const talking = () => call !== null
@@ -73,6 +75,8 @@ export function start({ elsewhereChanged, done }) {
   $('#unblock').addEventListener('click', () => { video.muted = false; play() })
   $('#after-back').addEventListener('click', () => done())
   $('#after-report').addEventListener('click', () => ended && report([ended.peer]))
+  log.addEventListener('scroll', () => { low = log.scrollHeight - log.scrollTop - log.clientHeight < 80 })
+  new ResizeObserver(() => { if (low) log.scrollTop = log.scrollHeight }).observe(log) // a phone's keyboard takes half of it
   setInterval(tick, 250)
   setInterval(watchPicture, 1500)
 }
@@ -318,10 +322,11 @@ async function sendLine() {
   const field = $('#chat-text')
   const text = field.value.trim()
   if (!text || !call) return
+  field.value = '' // for what is written meanwhile
   try {
     await socket.request('room:chat', { roomId: call.roomId, text })
-    if (field.value.trim() === text) field.value = ''
   } catch (err) {
+    field.value = `${text} ${field.value}`.trimEnd()
     toast(fault(err, { too_many: 'Five messages a second are enough. Please wait a moment.' }), true)
   }
   field.focus()
@@ -354,15 +359,15 @@ function addTold(words) {
 }
 
 function append(node) {
-  const log = $('#chat-log')
-  const low = log.scrollHeight - log.scrollTop - log.clientHeight < 80
+  const follow = low
   log.append(node)
   while (log.children.length > 250) log.firstElementChild.remove()
-  if (low) log.scrollTop = log.scrollHeight
+  if (follow) log.scrollTop = log.scrollHeight
 }
 
 function showHistory(c, chat, socials) {
-  $('#chat-log').replaceChildren()
+  log.replaceChildren()
+  low = true
   c.lines = []
   c.socials = []
   const all = [...chat.map((x) => [time(x.at), () => addLine(x)]), ...socials.map((x) => [time(x.at), () => addSocials(x)])]

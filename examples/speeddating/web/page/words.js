@@ -57,7 +57,7 @@ export function brief(t) {
 /** day: today at 20:15, Friday at 20:15, 3 May at 20:15. */
 export function day(t) {
   const d = new Date(t)
-  const at = d.toLocaleTimeString([], { hour: '2-digit', minute: '2-digit' })
+  const at = d.toLocaleTimeString([], { hour: 'numeric', minute: '2-digit' })
   const midnight = (x) => new Date(x).setHours(0, 0, 0, 0)
   const ago = Math.round((midnight(now()) - midnight(d)) / 86400000)
   if (ago === 0) return `today at ${at}`
