@@ -78,7 +78,8 @@ type Options struct {
 	// enter.
 	NoGCTrigger bool
 
-	// Logger receives level changes, corrections and faults. Nil is silent.
+	// Logger receives level changes, corrections, sweeps that found something,
+	// and faults. Nil is silent.
 	Logger *slog.Logger
 
 	root string // where /proc and /sys are; tests set it

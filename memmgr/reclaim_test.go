@@ -1,8 +1,10 @@
 package memmgr
 
 import (
+	"bytes"
 	"context"
 	"errors"
+	"log/slog"
 	"sync"
 	"sync/atomic"
 	"testing"
@@ -214,6 +216,26 @@ func TestSweeps(t *testing.T) {
 		}, Timeout: time.Hour}))
 		<-ran
 	})
+}
+
+// A sweep that runs often and seldom finds something is seldom in the log.
+func TestSweepsThatFindNothingAreQuiet(t *testing.T) {
+	var log bytes.Buffer
+	m, err := New(Options{
+		Limit: 64 << 20, Accounts: []AccountOptions{{Name: "a"}}, Logger: slog.New(slog.NewTextHandler(&log, nil)),
+	})
+	require.NoError(t, err)
+	freed := int64(0)
+	require.NoError(t, m.AddSweep(Sweep{Name: "files", Run: func(context.Context) (SweepResult, error) {
+		return SweepResult{Examined: 1, Freed: freed}, nil
+	}}))
+	_, err = m.SweepNow(t.Context())
+	require.NoError(t, err)
+	require.NotContains(t, log.String(), "memory sweep")
+	freed = 1 << 20
+	_, err = m.SweepNow(t.Context())
+	require.NoError(t, err)
+	require.Contains(t, log.String(), "freed=1048576")
 }
 
 func TestOptionsNameEveryFault(t *testing.T) {

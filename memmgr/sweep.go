@@ -197,10 +197,14 @@ func (m *Manager) sweep(ctx context.Context, s *sweep) (SweepResult, error) {
 	}
 	m.mu.Unlock()
 	close(done)
-	if err != nil {
-		m.o.Logger.Error("memory sweep", "sweep", s.Name, "error", err, "deleted", res.Deleted, "took", took)
-	} else {
-		m.o.Logger.Info("memory sweep", "sweep", s.Name, "archived", res.Archived, "deleted", res.Deleted, "took", took)
+	did := []any{"sweep", s.Name, "archived", res.Archived, "deleted", res.Deleted, "freed", res.Freed, "took", took}
+	switch {
+	case err != nil:
+		m.o.Logger.Error("memory sweep", append(did, "error", err)...)
+	case res.Archived > 0 || res.Deleted > 0 || res.Freed > 0:
+		m.o.Logger.Info("memory sweep", did...)
+	default: // a sweep that runs every second shall not fill the log
+		m.o.Logger.Debug("memory sweep", did...)
 	}
 	return res, err
 }
