@@ -1,8 +1,8 @@
 package signaling
 
 import (
-	"bufio"
 	"context"
+	"crypto/sha1"
 	"encoding/base64"
 	"encoding/json"
 	"fmt"
@@ -12,7 +12,6 @@ import (
 	"slices"
 	"strconv"
 	"strings"
-	"sync"
 	"time"
 
 	"github.com/gorilla/websocket"
@@ -356,21 +355,10 @@ func (h *Hub) allowed(r *http.Request) bool {
 	return false
 }
 
-func (h *Hub) newUpgrader() websocket.Upgrader {
-	return websocket.Upgrader{
-		EnableCompression: h.opt.Compress,
-		WriteBufferPool:   &noWriteBuffers,
-		CheckOrigin:       func(*http.Request) bool { return true }, // done before
-	}
-}
-
-// noWriteBuffers keeps gorilla from holding a write buffer; it never writes.
-var noWriteBuffers sync.Pool
-
-// upgrade makes a socket of the request, which Check has let pass. It takes the
-// connection over before gorilla asks for it, and is called from few frames:
-// otherwise the 4 KiB of stack that net/http's goroutine has by then would just
-// not suffice, and growing it takes a tenth of a handshake.
+// upgrade makes a socket of the request, which Check has let pass. The answer goes
+// out with the hello. It is called from few frames: otherwise the 4 KiB of stack
+// that net/http's goroutine has by then would just not suffice, and growing it
+// takes a tenth of a handshake.
 func (h *Hub) upgrade(w http.ResponseWriter, r *http.Request) (*socket, error) {
 	conn, rw, err := http.NewResponseController(w).Hijack()
 	if err != nil {
@@ -381,39 +369,68 @@ func (h *Hub) upgrade(w http.ResponseWriter, r *http.Request) (*socket, error) {
 		conn.Close()
 		return nil, fmt.Errorf("client sent %d bytes before the handshake was complete", n)
 	}
-	s := &socket{peer: h.nobody, conn: conn, br: new(bufio.Reader)}
-	s.borrow()
-	answer := answers.Get().(*bufio.Writer)
-	ws, err := h.upgrader.Upgrade(&hijacked{w, s, answer}, r, nil)
-	answer.Reset(nil)
-	answers.Put(answer)
-	s.giveBack()
-	if err != nil {
+	if err := conn.SetDeadline(time.Time{}); err != nil { // net/http's
 		conn.Close()
 		return nil, err
 	}
-	s.ws = ws
-	s.deflate = h.opt.Compress && offersDeflate(r)
-	ws.SetReadLimit(int64(h.opt.MaxMessageBytes))
-	ws.SetPingHandler(func(m string) error { return s.control(opPing, []byte(m)) })
-	ws.SetPongHandler(func(m string) error { return s.control(opPong, []byte(m)) })
-	ws.SetCloseHandler(func(int, string) error { return nil })
+	s := &socket{peer: h.nobody, conn: conn}
+	s.deflate = h.opt.Compress && offersDeflate(r.Header["Sec-Websocket-Extensions"])
+	s.first = s.appendAnswer(make([]byte, 0, 512), r.Header.Get("Sec-Websocket-Key")) // with room for the hello
 	s.setBuffers()
 	s.parked = h.parker != nil && s.canPark(s.conn)
 	return s, nil
 }
 
-// offersDeflate tells what gorilla has negotiated.
-func offersDeflate(r *http.Request) bool {
-	for _, line := range r.Header.Values("Sec-Websocket-Extensions") {
-		for ext := range strings.SplitSeq(line, ",") {
-			name, _, _ := strings.Cut(ext, ";")
-			if strings.TrimSpace(name) == "permessage-deflate" {
+// appendAnswer appends the answer to the handshake with the given key.
+func (s *socket) appendAnswer(b []byte, key string) []byte {
+	sum := sha1.Sum([]byte(key + "258EAFA5-E914-47DA-95CA-C5AB0DC85B11")) // RFC 6455, 4.2.2
+	b = append(b, "HTTP/1.1 101 Switching Protocols\r\nUpgrade: websocket\r\nConnection: Upgrade\r\nSec-WebSocket-Accept: "...)
+	b = base64.StdEncoding.AppendEncode(b, sum[:])
+	if s.deflate {
+		b = append(b, "\r\nSec-WebSocket-Extensions: permessage-deflate; server_no_context_takeover; client_no_context_takeover"...)
+	}
+	return append(b, "\r\n\r\n"...)
+}
+
+// offersDeflate reports whether the client offers permessage-deflate so that the
+// hub may accept it: the windows are of the usual size and without takeover. An
+// offer that asks for a smaller window, or what nobody knows, must be declined
+// (RFC 7692, 5.1 and 7.1).
+func offersDeflate(lines []string) bool {
+	for _, line := range lines {
+		for offer := range strings.SplitSeq(line, ",") {
+			name, params, _ := strings.Cut(offer, ";")
+			if strings.TrimSpace(name) == "permessage-deflate" && (strings.TrimSpace(params) == "" || known(params)) {
 				return true
 			}
 		}
 	}
 	return false
+}
+
+// known reports whether the hub may accept an offer with these parameters.
+func known(params string) bool {
+	seen := ""
+	for param := range strings.SplitSeq(params, ";") {
+		name, value, has := strings.Cut(strings.TrimSpace(param), "=")
+		if strings.Contains(seen, name) {
+			return false
+		}
+		seen += name + ";"
+		switch name {
+		case "server_no_context_takeover", "client_no_context_takeover":
+			if has {
+				return false
+			}
+		case "client_max_window_bits":
+			if bits, err := strconv.Atoi(strings.Trim(value, `"`)); has && (err != nil || bits < 8 || bits > 15) {
+				return false
+			}
+		default:
+			return false
+		}
+	}
+	return true
 }
 
 // setBuffers bounds what the kernel buffers.
@@ -438,21 +455,4 @@ func (s *socket) setBuffers() {
 		}
 		conn = under.NetConn()
 	}
-}
-
-// hijacked gives gorilla our connection and our reader in place of net/http's,
-// so that theirs can be freed.
-type hijacked struct {
-	http.ResponseWriter
-	socket *socket
-	answer *bufio.Writer
-}
-
-// answers are writers in whose buffers gorilla puts the answer to a handshake
-// together.
-var answers = sync.Pool{New: func() any { return bufio.NewWriterSize(nil, 512) }}
-
-// Hijack implements http.Hijacker.
-func (j *hijacked) Hijack() (net.Conn, *bufio.ReadWriter, error) {
-	return (*netConn)(j.socket), bufio.NewReadWriter(j.socket.br, j.answer), nil
 }

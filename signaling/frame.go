@@ -170,16 +170,20 @@ func (f *Frame) deflate(h *Hub) []byte {
 	return out
 }
 
-// The parts of RFC 6455's framing that the hub writes itself.
+// RFC 6455's framing.
 const (
 	maxHeader = 10
 	finBit    = 1 << 7
 	rsv1Bit   = 1 << 6
+	rsv23Bits = 3 << 4
 	maskBit   = 1 << 7
-	opText    = 1
-	opClose   = 8
-	opPing    = 9
-	opPong    = 10
+
+	opContinuation = 0
+	opText         = 1
+	opBinary       = 2
+	opClose        = 8
+	opPing         = 9
+	opPong         = 10
 )
 
 // putHeader writes the header of an unmasked frame so that it ends where b

@@ -19,7 +19,6 @@ type Hub struct {
 	opt      Options
 	log      *slog.Logger
 	began    time.Time
-	upgrader websocket.Upgrader
 	passes   map[string]bool // Options.Forward
 	budget   budget
 	deflater deflater
@@ -83,7 +82,6 @@ func New(o Options) (*Hub, error) {
 	}
 	h.wheel = newWheel(h, shortest)
 	h.workers = workers{hub: h, next: make(chan *socket)}
-	h.upgrader = h.newUpgrader()
 	if !o.Portable {
 		if h.parker, err = newParker(h); err != nil {
 			return nil, fmt.Errorf("signaling: parked mode: %w", err)

@@ -196,6 +196,7 @@ func TestBadDeflate(t *testing.T) {
 	}
 	both(t, func(t *testing.T, portable bool) {
 		s := serve(t, func(o *Options) { o.Portable, o.Compress, o.ResumeFor = portable, true, -1 })
+		got := s.got
 		for name, test := range tests {
 			t.Run(name, func(t *testing.T) {
 				for _, cut := range []int{len(test.message), len(test.message) / 2, len(test.message) - len(test.message)/3} {
@@ -203,8 +204,8 @@ func TestBadDeflate(t *testing.T) {
 					c := s.dial("ann", "")
 					_, err := c.ws.NetConn().Write(join(masked(finBit|opText, `{"type":"echo","id":0}`), framed(test.message, cut)))
 					require.NoError(t, err)
-					require.Equal(t, "0", string(c.next().ID))
 					require.Equal(t, test.code, c.closed())
+					require.Equal(t, "0", string((<-got).ID))
 				}
 			})
 		}

@@ -1,8 +1,6 @@
 package signaling
 
 import (
-	"bytes"
-	"compress/flate"
 	"encoding/binary"
 	"errors"
 	"io"
@@ -162,7 +160,7 @@ func (s *socket) small(b []byte) (text []byte, size int) {
 }
 
 // peek handles whole control frames and reports whether a data or close frame
-// has begun. Gorilla would swallow control frames and wait for what follows.
+// has begun, whose rest message waits for.
 func (s *socket) peek() (ready bool, err error) {
 	s.polling = true
 	defer func() { s.polling = false }()
@@ -173,15 +171,12 @@ func (s *socket) peek() (ready bool, err error) {
 		}
 		op, size := b[0]&0xf, int(b[1]&0x7f)
 		if op != opPing && op != opPong || b[0] != finBit|op || b[1]&maskBit == 0 || size > 125 {
-			return true, nil // gorilla also judges what is malformed
+			return true, nil // also what is malformed, which message judges
 		}
-		if b, err = s.br.Peek(6 + size); err != nil {
+		if _, err = s.br.Peek(6 + size); err != nil {
 			return false, nothing(err)
 		}
-		payload := bytes.Clone(b[6:])
-		unmask(payload, b[2:6])
-		s.br.Discard(6 + size)
-		if err := s.control(op, payload); err != nil {
+		if err := s.controlFrame(b[0], size); err != nil {
 			return false, err
 		}
 	}
@@ -231,19 +226,9 @@ var (
 
 // message reads one message and handles it.
 func (s *socket) message() error {
-	typ, r, err := s.ws.NextReader()
-	if err != nil {
-		return err
-	}
-	buf := messages.Get().(*[]byte)
-	var held int64
-	defer func() {
-		s.peer.hub.budget.release(held)
-		if cap(*buf) <= 16<<10 {
-			messages.Put(buf)
-		}
-	}()
-	*buf, held, err = s.readAll(r, (*buf)[:0])
+	h := s.peer.hub
+	c, err := s.receive()
+	defer c.free(h)
 	if err != nil {
 		return err
 	}
@@ -252,47 +237,78 @@ func (s *socket) message() error {
 	}
 	// It is in memory three times while the application works on it: as it
 	// came, the copy of its data that the application gets, and that decoded.
-	if n := 3*int64(len(*buf)) - held; len(*buf) > smallMessage && n > 0 {
-		if !s.peer.hub.budget.reserve(n) {
+	if n := 3*int64(len(c.b)) - c.held; len(c.b) > smallMessage && n > 0 {
+		if !h.budget.reserve(n) {
 			return errMemory
 		}
-		held += n
+		c.held += n
 	}
-	if typ != websocket.TextMessage {
+	if c.binary {
 		return errBinary
 	}
-	return s.handle(*buf, s.peer.hub.now())
+	return s.handle(c.b, h.now())
+}
+
+// receive reads one message and inflates it when it is there as a whole, so that
+// a slow sender holds no inflater. The caller frees it, with an error too.
+func (s *socket) receive() (*content, error) {
+	h := s.peer.hub
+	c := contents.Get().(*content)
+	c.payload = payload{s: s}
+	err := c.readAll(h, &c.payload)
+	if err != nil || !c.deflated {
+		return c, err
+	}
+	defer c.free(h)
+	plain := contents.Get().(*content)
+	plain.binary = c.binary
+	return plain, plain.inflate(h, c.b)
+}
+
+// content is a message as far as it is read.
+type content struct {
+	payload
+	b    []byte
+	held int64 // bytes on the budget
 }
 
 // smallMessage is what a message may have without being counted: as many as
 // there are sockets may come at once.
 const smallMessage = 2048
 
-var messages = sync.Pool{New: func() any { b := make([]byte, 0, smallMessage); return &b }}
+var contents = sync.Pool{New: func() any { return &content{b: make([]byte, 0, smallMessage)} }}
 
-// readAll reads r into buf. It counts what buf grows to in the hub's budget.
-func (s *socket) readAll(r io.Reader, buf []byte) (_ []byte, held int64, err error) {
-	h := s.peer.hub
+// readAll appends all of r. It counts what the buffer grows to in h's budget.
+func (c *content) readAll(h *Hub, r io.Reader) error {
 	for {
-		if len(buf) == cap(buf) {
-			grow := int64(cap(buf))
+		if len(c.b) == cap(c.b) {
+			grow := int64(cap(c.b))
 			if !h.budget.reserve(grow) {
-				return buf, held, errMemory
+				return errMemory
 			}
-			held += grow
-			buf = append(make([]byte, 0, 2*cap(buf)), buf...)
+			c.held += grow
+			c.b = append(make([]byte, 0, 2*cap(c.b)), c.b...)
 		}
-		n, err := r.Read(buf[len(buf):cap(buf)])
-		buf = buf[:len(buf)+n]
-		if len(buf) > h.opt.MaxMessageBytes {
-			return buf, held, errLarge
+		n, err := r.Read(c.b[len(c.b):cap(c.b)])
+		c.b = c.b[:len(c.b)+n]
+		if len(c.b) > h.opt.MaxMessageBytes {
+			return errLarge
 		}
 		if err == io.EOF {
-			return buf, held, nil
+			return nil
 		}
 		if err != nil {
-			return buf, held, err
+			return err
 		}
+	}
+}
+
+// free gives c back, and its bytes to the budget.
+func (c *content) free(h *Hub) {
+	h.budget.release(c.held)
+	if cap(c.b) <= 16<<10 {
+		*c = content{b: c.b[:0]}
+		contents.Put(c)
 	}
 }
 
@@ -387,20 +403,19 @@ func (s *socket) failed(err error) {
 		return
 	}
 	code, reason := 0, ""
-	var ce *websocket.CloseError
-	var de flate.CorruptInputError
+	bye, isBye := err.(*closeFrame)
 	switch {
 	case s.ioErr != nil:
 		s.lost(CloseInfo{Code: websocket.CloseAbnormalClosure, Reason: "connection lost"})
 		return
-	case errors.As(err, &ce):
-		s.goodbye(ce)
+	case isBye:
+		s.goodbye((*CloseInfo)(bye))
 		return
 	case err == errRate:
 		code, reason = websocket.ClosePolicyViolation, "too many messages"
-	case err == errLarge || errors.Is(err, websocket.ErrReadLimit):
+	case err == errLarge:
 		code, reason = websocket.CloseMessageTooBig, "message too large"
-	case err == errBinary || err == errUTF8 || err == errNotJSON || errors.As(err, &de):
+	case err == errBinary || err == errUTF8 || err == errNotJSON || err == errDeflate:
 		code, reason = websocket.CloseInvalidFramePayloadData, "not JSON text"
 	case err == errMemory:
 		code, reason = websocket.CloseTryAgainLater, s.peer.hub.retryAfter()
@@ -414,16 +429,15 @@ func (s *socket) failed(err error) {
 
 // goodbye answers the client's close frame. 1000 ends the session; anything
 // else may be a reload or a network change, and the peer may come back.
-func (s *socket) goodbye(ce *websocket.CloseError) {
-	info := CloseInfo{Code: ce.Code, Reason: ce.Text, Clean: ce.Code == websocket.CloseNormalClosure}
+func (s *socket) goodbye(bye *CloseInfo) {
 	s.peer.mu.Lock()
-	s.endLocked().bye = &info
+	s.endLocked().bye = bye
 	busy, stalled := s.writing, s.rest != nil
 	s.writing = true
 	s.peer.mu.Unlock()
 	switch {
 	case stalled:
-		s.lost(info)
+		s.lost(*bye)
 	case !busy:
 		s.pump()
 	}
@@ -445,8 +459,8 @@ func (s *socket) discard() {
 }
 
 func (s *socket) giveBackAll() {
-	if n := s.br.Buffered(); n > 0 {
-		s.br.Discard(n)
+	if s.br != nil {
+		s.br.Discard(s.br.Buffered())
 	}
 	s.giveBack()
 }

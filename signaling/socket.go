@@ -9,8 +9,6 @@ import (
 	"sync/atomic"
 	"syscall"
 	"time"
-
-	"github.com/gorilla/websocket"
 )
 
 // Socket is what Accept hands to OnSocket: the connection beneath a peer, for
@@ -30,11 +28,10 @@ type socket struct {
 	peer  *Peer
 	conn  net.Conn        // below it all; closed through this
 	raw   syscall.RawConn // parked mode only
-	ws    *websocket.Conn
 	onEnd func()
 
 	// reading, owned by the reader
-	br    *bufio.Reader // has a buffer while there are bytes
+	br    *bufio.Reader // while there are bytes
 	pre   []byte        // read already, but not by br
 	ioErr error         // of the connection, not of the protocol
 	seen  atomic.Int64  // when the last bytes came, since the hub's start
@@ -162,14 +159,12 @@ func (s *socket) lost(info CloseInfo) {
 	}
 }
 
-// netConn is a socket as gorilla sees it: reads are ours, and what gorilla
-// would write by itself (its own close frames) is not written, since the hub
-// writes every frame after the handshake.
+// netConn is a socket as its reader sees it.
 type netConn socket
 
 var errNothing = errors.New("nothing to read")
 
-// Read implements net.Conn.
+// Read implements io.Reader.
 func (c *netConn) Read(b []byte) (n int, err error) {
 	if len(c.pre) > 0 {
 		n = copy(b, c.pre)
@@ -195,45 +190,23 @@ func (c *netConn) Read(b []byte) (n int, err error) {
 	return n, err
 }
 
-func (c *netConn) Write(b []byte) (int, error) {
-	if c.ws == nil { // the handshake's answer; it goes out with the hello
-		c.first = append(make([]byte, 0, 512), b...) // with room for the hello
-	}
-	return len(b), nil
-}
-
-func (c *netConn) Close() error                       { return c.conn.Close() }
-func (c *netConn) LocalAddr() net.Addr                { return c.conn.LocalAddr() }
-func (c *netConn) RemoteAddr() net.Addr               { return c.conn.RemoteAddr() }
-func (c *netConn) SetDeadline(t time.Time) error      { return c.conn.SetDeadline(t) }
-func (c *netConn) SetReadDeadline(t time.Time) error  { return c.conn.SetReadDeadline(t) }
-func (c *netConn) SetWriteDeadline(t time.Time) error { return c.conn.SetWriteDeadline(t) }
-
-// readBufferSize is what a socket that has something to read borrows. Gorilla
-// keeps a hijacked reader only if it is larger than 256 bytes.
+// readBufferSize is what a socket that has something to read borrows.
 const readBufferSize = 4096
 
 var readers = sync.Pool{New: func() any { return bufio.NewReaderSize(nil, readBufferSize) }}
 
-// shells are readers whose buffers a socket's reader has.
-var shells = sync.Pool{New: func() any { return new(bufio.Reader) }}
-
-// borrow gives the socket's reader a buffer.
+// borrow gives the socket a reader.
 func (s *socket) borrow() {
-	if s.br.Size() == 0 {
-		r := readers.Get().(*bufio.Reader)
-		r.Reset((*netConn)(s))
-		*s.br = *r
-		*r = bufio.Reader{}
-		shells.Put(r)
+	if s.br == nil {
+		s.br = readers.Get().(*bufio.Reader)
+		s.br.Reset((*netConn)(s))
 	}
 }
 
-// giveBack takes the buffer away again. The reader stays the one that gorilla
-// knows. What is left in it is the beginning of a control frame, at most 130
-// bytes; a copy waits for the rest.
+// giveBack takes the reader away again. What is left in it is the beginning of a
+// control frame, at most 130 bytes; a copy waits for the rest.
 func (s *socket) giveBack() error {
-	if s.br.Size() == 0 {
+	if s.br == nil {
 		return nil
 	}
 	var err error
@@ -243,11 +216,9 @@ func (s *socket) giveBack() error {
 			s.pre = append(make([]byte, 0, n), b...)
 		}
 	}
-	r := shells.Get().(*bufio.Reader)
-	*r = *s.br
-	*s.br = bufio.Reader{}
-	r.Reset(nil)
-	readers.Put(r)
+	s.br.Reset(nil)
+	readers.Put(s.br)
+	s.br = nil
 	return err
 }
 
