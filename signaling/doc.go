@@ -96,7 +96,6 @@
 // [*Error] whose Code may be sent to it as it is.
 //
 // The framing is RFC 6455 with permessage-deflate (RFC 7692, no context
-// takeover) by gorilla/websocket; roles follow W3C WebRTC's perfect
-// negotiation; TURN credentials follow draft-uberti-behave-turn-rest as coturn
-// implements it.
+// takeover); roles follow W3C WebRTC's perfect negotiation; TURN credentials
+// follow draft-uberti-behave-turn-rest as coturn implements it.
 package signaling

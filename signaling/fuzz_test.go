@@ -3,6 +3,7 @@ package signaling
 import (
 	"bufio"
 	"bytes"
+	"compress/flate"
 	"context"
 	"io"
 	"net"
@@ -58,6 +59,7 @@ func FuzzFrames(f *testing.F) {
 	f.Add([]byte{finBit | opClose, maskBit | 2, 0, 0, 0, 0, 3, 232})
 	f.Add([]byte{finBit | rsv1Bit | opText, maskBit | 3, 0, 0, 0, 0, 0x4b, 0x04, 0x00})
 	f.Add([]byte{finBit | opText, 0xff, 0x80, 0, 0, 0, 0, 0, 0, 1, 1, 2, 3, 4})
+	f.Add(join(framed(join(fixed([]byte(text), true), []byte{0x89, 0x80, 1, 2, 3, 4}), 9), masked(finBit|opPing, "x")))
 	var panics int64
 	h, err := New(Options{MaxPeers: 10, TotalQueueBytes: 1 << 20, Compress: true, ResumeFor: -1, CloseTimeout: 10 * time.Millisecond,
 		OnMessage: func(p *Peer, m Message) { p.Reply(m.ID, m.Data) }})
@@ -114,5 +116,31 @@ func FuzzSmall(f *testing.F) {
 		for i, c := range text {
 			require.Equal(t, b[head+4+i], c^b[head+i%4], "%x", b)
 		}
+	})
+}
+
+// FuzzInflate: whatever a message is, it inflates to what flate makes of the
+// blocks up to the first final one, and goes on from there, or not at all.
+func FuzzInflate(f *testing.F) {
+	for _, m := range deflatedMessages() {
+		f.Add(m)
+	}
+	h := &Hub{opt: Options{MaxMessageBytes: 10000}}
+	h.budget.max = 1 << 20
+	f.Fuzz(func(t *testing.T, b []byte) {
+		c := contents.Get().(*content)
+		err := c.inflate(h, b)
+		want, wrong := io.ReadAll(io.LimitReader(flate.NewReader(io.MultiReader(bytes.NewReader(b), bytes.NewReader(tail))), 10001))
+		switch {
+		case len(want) > 10000:
+			require.Equal(t, errLarge, err)
+		case wrong != nil:
+			require.Equal(t, errDeflate, err)
+		case err == nil:
+			require.LessOrEqual(t, len(c.b), 10000)
+			require.True(t, bytes.HasPrefix(c.b, want), "%x", b)
+		}
+		c.free(h)
+		require.Zero(t, h.budget.used.Load())
 	})
 }

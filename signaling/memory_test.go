@@ -112,9 +112,9 @@ func TestIdleMemory(t *testing.T) {
 		s := serve(t, func(o *Options) { o.Portable = portable; o.MaxPeers = 3 * n; o.OnOpen = nil })
 		conns := make([]net.Conn, 0, n)
 		bytes := cost(func(i int) { conns = append(conns, s.rawClient(fmt.Sprint("user", i))) }) - pair/2
-		limit := 2560.0
+		limit := 1536.0
 		if portable || runtime.GOOS != "linux" {
-			limit = 5120
+			limit = 4608
 		}
 		t.Logf("idle socket: %.0f B of heap and stack, limit %.0f", bytes, limit)
 		require.LessOrEqual(t, bytes, limit)

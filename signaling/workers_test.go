@@ -64,7 +64,7 @@ func masked(first byte, text string) []byte {
 }
 
 // TestMixedFrames sends frames of all kinds together, cut anywhere: what is
-// read without gorilla and what is not must stay in order.
+// read directly and what is not must stay in order.
 func TestMixedFrames(t *testing.T) {
 	s := serve(t, func(o *Options) {
 		o.Compress = false
