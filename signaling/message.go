@@ -61,6 +61,57 @@ func parseMessage(b []byte, maxDepth int) (envelope, error) {
 	return envelope{Message: m}, err
 }
 
+// scanMessage reads an envelope, of whose bytes it has parts. ok is false if
+// parseMessage must look itself.
+func scanMessage(b []byte, maxDepth int) (m envelope, ok bool) {
+	s := scanner{b: b, depth: maxDepth}
+	for n := s.open('{'); s.more(n, '}'); n++ {
+		switch key := s.key(); string(key) {
+		case "type":
+			m.Type = s.text()
+		case "id":
+			m.ID = s.value()
+		case "data":
+			m.addressed = s.next() == '{'
+			first := s.i
+			if m.addressed {
+				m.to = s.address()
+			} else {
+				s.value()
+			}
+			m.Data = b[first:s.i]
+		default:
+			s.other(key, "type", "id", "data")
+		}
+	}
+	if !s.done() || m.Type == "" || len(m.Type) > 64 || len(m.ID) > 128 {
+		return envelope{}, false
+	}
+	if string(m.ID) == "null" {
+		m.ID = nil
+	}
+	if string(m.Data) == "null" {
+		m.Data = nil
+	}
+	m.valid = !s.wide
+	return m, true
+}
+
+// address reads the address in an object.
+func (s *scanner) address() (a address) {
+	for n := s.open('{'); s.more(n, '}'); n++ {
+		switch key := s.key(); string(key) {
+		case "roomId":
+			a.room = s.name()
+		case "to":
+			a.user = s.name()
+		default:
+			s.other(key, "roomId", "to")
+		}
+	}
+	return a
+}
+
 // readMessage is parseMessage for what is not as usual.
 func readMessage(b []byte, maxDepth int) (Message, error) {
 	if !depthWithin(b, maxDepth) {

@@ -5,21 +5,6 @@ import (
 	"time"
 )
 
-// signal is the data of rtc:offer, rtc:answer and rtc:ice, as the client sends
-// it and, with From and At, as the other side gets it.
-type signal struct {
-	RoomID      string         `json:"roomId"`
-	From        string         `json:"from,omitempty"`
-	At          time.Time      `json:"at,omitzero"`
-	To          string         `json:"to,omitempty"`    // needed in rooms of more than two
-	Offer       uint64         `json:"offer,omitempty"` // the offer's number; an answer repeats it
-	Description *Description   `json:"description,omitempty"`
-	Candidate   *ICECandidate  `json:"candidate,omitempty"`
-	Candidates  []ICECandidate `json:"candidates,omitempty"`
-
-	sdp []byte // Description.SDP as the client wrote it, if that is known
-}
-
 // Relay finds the room that m names and relays m there. ErrNotInRoom if there
 // is none in which p takes part, otherwise the errors of Room.Relay.
 func (h *Hub) Relay(p *Peer, m Message) error {
