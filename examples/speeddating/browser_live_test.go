@@ -3,6 +3,7 @@ package main
 import (
 	"fmt"
 	"net/http"
+	"net/netip"
 	"strings"
 	"testing"
 	"time"
@@ -56,6 +57,43 @@ func TestAdminDoor(t *testing.T) {
 		ask(open.URL(), "POST", "/admin/session", `{"token":"guess"}`)
 	}
 	require.Equal(t, 429, ask(open.URL(), "POST", "/admin/session", `{"token":"guess"}`).StatusCode)
+}
+
+// Guesses by header are limited like log-ins; what is right, and what is no
+// guess, uses none of them.
+func TestAdminTokenGuesses(t *testing.T) {
+	t.Parallel()
+	a := startApp(t, func(c *config) {
+		c.adminToken, c.trustedProxies = adminToken, []netip.Prefix{netip.MustParsePrefix("127.0.0.0/8")}
+	})
+	ask := func(addr string, head ...string) *http.Response {
+		t.Helper()
+		req, err := http.NewRequestWithContext(t.Context(), "GET", a.URL()+"/admin/session", nil)
+		require.NoError(t, err)
+		req.Header.Set("X-Forwarded-For", addr)
+		for i := 0; i < len(head); i += 2 {
+			req.Header.Set(head[i], head[i+1])
+		}
+		res, err := http.DefaultClient.Do(req)
+		require.NoError(t, err)
+		require.NoError(t, res.Body.Close())
+		return res
+	}
+	const own, other = "192.0.2.1", "192.0.2.2"
+	for range 30 {
+		require.Equal(t, 204, ask(own, "Authorization", "Bearer "+adminToken).StatusCode)
+		require.Equal(t, 401, ask(own).StatusCode)
+		require.Equal(t, 401, ask(own, "Cookie", "session="+adminToken).StatusCode)
+	}
+	wrong := 0
+	for ; ask(own, "Authorization", fmt.Sprint("Bearer ", wrong)).StatusCode == 401; wrong++ {
+		require.Less(t, wrong, 12)
+	}
+	require.GreaterOrEqual(t, wrong, 10)
+	refused := ask(own, "Authorization", "Bearer "+adminToken) // or guessing would go on
+	require.Equal(t, 429, refused.StatusCode)
+	require.Regexp(t, `^[1-5]$`, refused.Header.Get("Retry-After"))
+	require.Equal(t, 204, ask(other, "Authorization", "Bearer "+adminToken).StatusCode)
 }
 
 // The dashboard tells what holds the memory, and what happened when it was

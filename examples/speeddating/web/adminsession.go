@@ -29,17 +29,26 @@ func (s *Server) adminAllowed(r *http.Request) error {
 	if c, err := r.Cookie(adminCookie); err == nil && s.adminCookieHolds(c.Value, time.Now()) {
 		return nil
 	}
-	if !s.isAdminToken(token(r)) {
-		return &dating.Error{Code: dating.Unauthenticated, Message: "the admin token is missing or wrong"}
+	given, ok := bearer(r)
+	if !ok {
+		return &dating.Error{Code: dating.Unauthenticated, Message: "the admin token is missing"}
 	}
-	return nil
+	return s.judgeAdminToken(r, given)
 }
 
-// isAdminToken hashes both sides so that the comparison tells nothing, not
-// even a length.
-func (s *Server) isAdminToken(given string) bool {
+// judgeAdminToken hashes both sides so that the comparison tells nothing, not
+// even a length. A wrong token uses one of the log-in attempts of its address;
+// with none left the right one is refused, too.
+func (s *Server) judgeAdminToken(r *http.Request, given string) error {
 	sum := sha256.Sum256([]byte(given))
-	return subtle.ConstantTimeCompare(sum[:], s.admin[:]) == 1
+	right := subtle.ConstantTimeCompare(sum[:], s.admin[:]) == 1
+	if err := s.logins.try(s.Conns.ClientAddr(r), !right); err != nil {
+		return err
+	}
+	if !right {
+		return &dating.Error{Code: dating.Unauthenticated, Message: "that is not the admin token"}
+	}
+	return nil
 }
 
 func (s *Server) adminCookieUntil(end time.Time) string {
@@ -63,17 +72,14 @@ func (s *Server) adminEnter(w http.ResponseWriter, r *http.Request, _ dating.Ses
 	if s.AdminToken == "" {
 		return s.adminAllowed(r)
 	}
-	if err := s.logins.take(s.Conns.ClientAddr(r)); err != nil {
-		return err
-	}
 	var in struct {
 		Token string `json:"token"`
 	}
 	if err := readJSON(w, r, &in); err != nil {
 		return err
 	}
-	if !s.isAdminToken(in.Token) {
-		return &dating.Error{Code: dating.Unauthenticated, Message: "that is not the admin token"}
+	if err := s.judgeAdminToken(r, in.Token); err != nil {
+		return err
 	}
 	end := time.Now().Add(adminTime)
 	http.SetCookie(w, &http.Cookie{

@@ -35,7 +35,11 @@ func newAttempts(burst int, refill time.Duration) (*attempts, error) {
 }
 
 // take uses one attempt of addr, or refuses.
-func (a *attempts) take(addr netip.Addr) error {
+func (a *attempts) take(addr netip.Addr) error { return a.try(addr, true) }
+
+// try refuses addr if it has no attempt left, and else uses one if the caller
+// says so. Whoever is refused must not learn whether the guess was right.
+func (a *attempts) try(addr netip.Addr, use bool) error {
 	if addr.Is6() && !addr.Is4In6() {
 		p, _ := addr.Prefix(64) // one household or host; 64 is in range for IPv6
 		addr = p.Addr()
@@ -52,7 +56,9 @@ func (a *attempts) take(addr netip.Addr) error {
 	if next.After(now) {
 		return errTooOften
 	}
-	a.at.Add(addr, next)
+	if use {
+		a.at.Add(addr, next)
+	}
 	return nil
 }
 

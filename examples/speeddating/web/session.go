@@ -15,13 +15,19 @@ const cookieName = "session"
 // token returns what the request shows of a session: the Bearer header, or
 // else the cookie.
 func token(r *http.Request) string {
-	if scheme, value, ok := strings.Cut(r.Header.Get("Authorization"), " "); ok && strings.EqualFold(scheme, "Bearer") {
-		return strings.TrimSpace(value)
+	if value, ok := bearer(r); ok {
+		return value
 	}
 	if c, err := r.Cookie(cookieName); err == nil {
 		return c.Value
 	}
 	return ""
+}
+
+// bearer returns the token in the Authorization header.
+func bearer(r *http.Request) (string, bool) {
+	scheme, value, ok := strings.Cut(r.Header.Get("Authorization"), " ")
+	return strings.TrimSpace(value), ok && strings.EqualFold(scheme, "Bearer")
 }
 
 // authenticate gives the session of the request, or dating.Unauthenticated.
