@@ -160,12 +160,12 @@ func (t *takeoverConn) Close() error {
 	return t.Conn.Close()
 }
 
-// closeTooBig ends the connection with status 1009.
-func (t *takeoverConn) closeTooBig() {
+// close tells the client why the connection ends.
+func (t *takeoverConn) close(code uint16) {
 	t.wmu.Lock()
 	defer t.wmu.Unlock()
 	if t.passing == 0 {
 		t.Conn.SetWriteDeadline(time.Now().Add(time.Second))
-		t.Conn.Write([]byte{0x88, 2, 0x03, 0xf1})
+		t.Conn.Write([]byte{0x88, 2, byte(code >> 8), byte(code)})
 	}
 }

@@ -285,6 +285,90 @@ func TestTakeoverBomb(t *testing.T) {
 	require.Eventually(t, func() bool { return c.Stats().BufferedBytes == 0 }, 5*time.Second, time.Millisecond)
 }
 
+// TestTakeoverReads has deflated messages of the shapes of RFC 7692, 7.2.3,
+// arrive, each in one frame and in three, with another message behind it. What
+// is not allowed is told with its close code.
+func TestTakeoverReads(t *testing.T) {
+	const hello, final, hel, lo = "\xf2\x48\xcd\xc9\xc9\x07\x00", "\xf3\x48\xcd\xc9\xc9\x07\x00", "\x01\x03\x00\xfc\xffHel", "\x01\x02\x00\xfd\xfflo"
+	c := newTest(t)
+	srv := echoServer(t, c, TakeoverOptions{MaxMessageBytes: 1 << 16}, func(conn *websocket.Conn) {
+		for {
+			kind, m, err := conn.ReadMessage()
+			if err != nil {
+				return
+			}
+			conn.WriteMessage(kind, m)
+		}
+	})
+	var big bytes.Buffer
+	w, _ := flate.NewWriter(&big, 1)
+	w.Write(make([]byte, 40000))
+	w.Close()
+	tests := map[string]struct {
+		message string
+		code    int // 0: "Hello" arrives
+	}{
+		"one block":                         {hello, 0},
+		"no compression":                    {"\x00\x05\x00\xfa\xffHello\x00", 0},
+		"two blocks":                        {"\xf2\x48\x05\x00\x00\x00\xff\xff\xca\xc9\xc9\x07\x00", 0},
+		"final":                             {final + "\x00", 0},
+		"final, no octet after it":          {final, 0},
+		"final, then a copy from before it": {"\x01\x0d\x00\xf2\xff(Hello, Hello" + "\xf2\x00\x11\x00\x00", 0}, // of 5 bytes, 5 back
+		"two final":                         {hel + lo + "\x00", 0},
+		"final, then one block":             {hel + "\xca\xc9\x07\x00", 0},
+		"garbage after the final block":     {final + "\xff", 1007},
+		"reserved type":                     {"\x06", 1007},
+		"half a block":                      {hello[:3], 1007},
+		"too large after the final block":   {big.String() + big.String(), 1009},
+		"more final blocks than any":        {strings.Repeat("\x03\x00", 30000), 1007},
+	}
+	frame := func(first byte, m string) (b []byte) {
+		b = binary.BigEndian.AppendUint16([]byte{first, 0x80 | 126}, uint16(len(m)))
+		return append(append(b, 0, 0, 0, 0), m...)
+	}
+	for name, test := range tests {
+		t.Run(name, func(t *testing.T) {
+			for _, fragments := range []bool{false, true} {
+				k := dialKeeper(t, srv)
+				b, n := frame(0xc1, test.message), len(test.message)
+				if fragments {
+					b = append(append(frame(0x41, test.message[:n/2]), frame(0, "")...), frame(0x80, test.message[n/2:])...)
+				}
+				k.Write(append(b, frame(0xc1, hello)...))
+				if test.code > 0 {
+					opcode, got := k.read(t)
+					require.Equal(t, byte(8), opcode)
+					require.Equal(t, test.code, int(got[0])<<8|int(got[1]))
+					continue
+				}
+				_, got := k.read(t)
+				if strings.HasPrefix(name, "final, then a copy") {
+					require.Equal(t, "(Hello, HelloHello", string(got))
+				} else {
+					require.Equal(t, "Hello", string(got))
+				}
+				_, got = k.read(t)
+				require.Equal(t, "Hello", string(got))
+			}
+		})
+	}
+	for name, b := range map[string][]byte{
+		"reserved bit in a fragment": append(frame(0x41, hello[:3]), frame(0xc0, hello[3:])...),
+		"other reserved bit":         frame(0xe1, hello),
+		"message in a message":       append(frame(0x41, hello[:3]), frame(0x81, "plain")...),
+		"deflated in a message":      append(frame(0x41, hello[:3]), frame(0xc1, hello)...),
+		"deflated in a plain one":    append(frame(0x01, "pl"), frame(0xc1, hello)...),
+	} {
+		t.Run(name, func(t *testing.T) {
+			k := dialKeeper(t, srv)
+			k.Write(b)
+			opcode, got := k.read(t)
+			require.Equal(t, byte(8), opcode)
+			require.Equal(t, []byte{0x03, 0xea}, got[:2])
+		})
+	}
+}
+
 func TestTakeoverOthers(t *testing.T) {
 	c := newTest(t)
 	srv := echoServer(t, c, TakeoverOptions{MaxMessageBytes: 1 << 16}, func(conn *websocket.Conn) {

@@ -41,7 +41,11 @@ func (t *takeoverConn) Read(p []byte) (int, error) {
 	}
 }
 
-var errTooBig = errors.New("compress: WebSocket message too large")
+var (
+	errTooBig  = errors.New("compress: WebSocket message too large")
+	errDeflate = errors.New("compress: WebSocket message is corrupt")
+	errFrame   = errors.New("compress: WebSocket frame out of order")
+)
 
 // translate looks at the next frame of t.raw, and reports whether it got on.
 func (t *takeoverConn) translate() (bool, error) {
@@ -51,13 +55,17 @@ func (t *takeoverConn) translate() (bool, error) {
 	}
 	first := t.raw[0]
 	opcode := first & 15
-	compressed := first&0x40 != 0 && (opcode == 1 || opcode == 2)
-	if t.raw[1]&0x80 == 0 || !compressed && !(opcode == 0 && t.inside) || compressed && t.inside {
+	compressed := first&0x70 == 0x40 && (opcode == 1 || opcode == 2)
+	if t.inside && opcode < 8 && (opcode != 0 || first&0x70 != 0) { // which the library could not know
+		t.close(1002)
+		return false, errFrame
+	}
+	if t.raw[1]&0x80 == 0 || !compressed && !(opcode == 0 && t.inside) {
 		t.through = uint64(size) + length // not ours: the library judges it
 		return true, nil
 	}
 	if length > uint64(t.opts.MaxMessageBytes) || len(t.message)+int(length) > t.opts.MaxMessageBytes {
-		t.closeTooBig()
+		t.close(1009)
 		return false, errTooBig
 	}
 	if uint64(len(t.raw)-size) < length {
@@ -82,19 +90,34 @@ func (t *takeoverConn) translate() (bool, error) {
 	return true, t.inflate()
 }
 
-// inflate makes a plain frame of the message that is complete.
+// maxFinal is how many final blocks a message may have. Senders that use them
+// at all use one; after each of them flate begins anew.
+const maxFinal = 100
+
+// inflate makes a plain frame of the message that is complete. Any part of it may
+// end with a final block (RFC 7692, 7.2.3.4), at which flate stops.
 func (t *takeoverConn) inflate() error {
-	message := append(t.message, 0, 0, 0xff, 0xff, 1, 0, 0, 0xff, 0xff)
+	const tail = "\x00\x00\xff\xff\x01\x00\x00\xff\xff" // what senders leave out, and a final block
+	in := bytes.NewReader(append(t.message, tail...))
 	t.message = nil
-	zr := flate.NewReader(bytes.NewReader(message))
+	zr := flate.NewReader(in)
 	defer zr.Close()
-	plain, err := io.ReadAll(io.LimitReader(zr, int64(t.opts.MaxMessageBytes)+1))
-	if err != nil {
-		return err
-	}
-	if len(plain) > t.opts.MaxMessageBytes {
-		t.closeTooBig()
-		return errTooBig
+	var plain []byte
+	for n := 1; ; n++ {
+		more, err := io.ReadAll(io.LimitReader(zr, int64(t.opts.MaxMessageBytes-len(plain)+1)))
+		plain = append(plain, more...)
+		if len(plain) > t.opts.MaxMessageBytes {
+			t.close(1009)
+			return errTooBig
+		}
+		if err != nil || n > maxFinal {
+			t.close(1007)
+			return errDeflate
+		}
+		if in.Len() <= len(tail) {
+			break
+		}
+		zr.(flate.Resetter).Reset(in, plain[max(0, len(plain)-32<<10):])
 	}
 	frame := []byte{0x80 | t.opcode}
 	switch n := len(plain); {
