@@ -73,9 +73,23 @@ func (e *blockEncoder) brotliBlock(w *bitWriter, st *brotliState, buf []byte, st
 		w.write(13, 0) // one block type of each kind, plain distances, one context
 		size += e.literal.store(w, &e.prefix, e.symbols[:256], literalBits)
 	}
+	if n, ok := fixedBrotli.serves(e.codes); ok {
+		w.append(&fixedBrotli.header)
+		e.forget()
+		e.writeBrotli(w, buf, start, size+n, inContext, &fixedBrotli.insert, &fixedBrotli.distance)
+		return
+	}
 	size += e.insert.store(w, &e.prefix, e.inserts[:], 15)
 	size += e.distance.store(w, &e.prefix, e.distances[:], 15)
-	e.writeBrotli(w, buf, start, size, inContext)
+	e.writeBrotli(w, buf, start, size, inContext, &e.insert, &e.distance)
+}
+
+// forget sets the counts of commands to zero.
+func (e *blockEncoder) forget() {
+	for i := range e.codes {
+		e.inserts[e.codes[i].symbol] = 0
+		e.distances[e.codes[i].distance&63] = 0
+	}
 }
 
 // countBrotli turns the commands into symbols and counts those. It returns how
@@ -109,8 +123,8 @@ func (e *blockEncoder) countBrotli(st *brotliState, buf []byte, pos int, inConte
 
 // writeBrotli appends the commands and the literals of buf from pos on, which
 // take size bits.
-func (e *blockEncoder) writeBrotli(w *bitWriter, buf []byte, pos, size int, inContext bool) {
-	inserts, distances, literals := &e.insert.codes, &e.distance.codes, (*[256]uint32)(e.literal.codes[:])
+func (e *blockEncoder) writeBrotli(w *bitWriter, buf []byte, pos, size int, inContext bool, insert, distance *prefixCode) {
+	inserts, distances, literals := &insert.codes, &distance.codes, (*[256]uint32)(e.literal.codes[:])
 	r := w.room(size)
 	commands, literal := e.commands, 0
 	for i := range e.codes {
@@ -209,6 +223,10 @@ func (st *brotliState) code(to *commandCode, c command) {
 		return
 	}
 	d := c.distance
+	if word > 0 {
+		to.far(d) // than any copy
+		return
+	}
 	if near := d - r[0] + 3; near < uint32(len(nearCodes)) {
 		to.distance = nearCodes[near]
 	} else if d == r[1] {
@@ -218,16 +236,18 @@ func (st *brotliState) code(to *commandCode, c command) {
 	} else if d == r[3] {
 		to.distance = 3
 	} else {
-		d += 3
-		n := uint(bits.Len32(d)-2) & 31
-		prefix := (d >> n) & 1
-		to.distance = uint8(2*(n-1) + uint(prefix) + 16)
-		to.distanceExtra = d - (2+prefix)<<n
+		to.far(d)
 	}
-	if word > 0 {
-		return
-	}
-	r[3], r[2], r[1], r[0] = r[2], r[1], r[0], c.distance
+	r[3], r[2], r[1], r[0] = r[2], r[1], r[0], d
+}
+
+// far sets the distance, which is none of the recent ones.
+func (c *commandCode) far(d uint32) {
+	d += 3
+	n := uint(bits.Len32(d)-2) & 31
+	prefix := (d >> n) & 1
+	c.distance = uint8(2*(n-1) + uint(prefix) + 16)
+	c.distanceExtra = d - (2+prefix)<<n
 }
 
 var (

@@ -24,6 +24,14 @@ func (w *bitWriter) write(n uint, v uint64) {
 	}
 }
 
+// append appends what was written to from.
+func (w *bitWriter) append(from *bitWriter) {
+	for _, b := range from.out {
+		w.write(8, uint64(b))
+	}
+	w.write(from.n, from.acc)
+}
+
 // align fills up the last byte with zeros and hands it over.
 func (w *bitWriter) align() {
 	for w.n > 0 {

@@ -42,7 +42,7 @@ func (m *matchFinder) brief(dst []command, start, end int) ([]command, int) {
 		if best.distance>>wordShift == 0 {
 			repeat = best.distance
 		}
-		for i := best.at + 2; i < min(s, limit); i += 2 {
+		for i := best.at + 2; i < min(s, limit); i += 4 {
 			m.enter(i, load64(base, i))
 		}
 	}
