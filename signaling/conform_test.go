@@ -16,7 +16,7 @@ import (
 // The cases of the Autobahn test suite that concern a server like this one, by
 // its numbers: what a client may send, in which pieces, and what it hears.
 
-// echo is a message with an id that is answered; of n bytes, if that is more.
+// echoOf is a message with an id that is answered; of n bytes, if that is more.
 func echoOf(id, n int) string {
 	s := fmt.Sprintf(`{"type":"echo","id":%d,"data":""}`, id)
 	return s[:len(s)-2] + strings.Repeat("x", max(0, n-len(s))) + s[len(s)-2:]
@@ -120,7 +120,7 @@ func conformCases() map[string]conformCase {
 	for _, n := range []int{125, 126, 127, 128, 2047, 2048, 2049, 4095, 4096, 4097, 65535} {
 		cases[fmt.Sprint("1.1 text of ", n)] = conformCase{of(textFrame, echoOf(1, n)), 1, 0}
 	}
-	for op := byte(0); op < 16; op++ {
+	for op := range byte(16) {
 		if op > opBinary && op < opClose || op > opPong {
 			cases[fmt.Sprint("4 opcode ", op)] = conformCase{of(textFrame, m1) + of(finBit|op, "") + of(pingFrame, ""), 1, 1002}
 			cases[fmt.Sprint("4 opcode ", op, " with payload")] = conformCase{of(finBit|op, "reserved"), 0, 1002}
@@ -142,6 +142,10 @@ func conformCases() map[string]conformCase {
 			cases[fmt.Sprint("6 ", name, " cut at ", cut)] = conformCase{of(opText, m[:cut]) + of(pingFrame, "") + of(lastFrame, m[cut:]), 0, 1007}
 		}
 	}
+	cases["6 in a name"] = conformCase{of(textFrame, `{"type":"echo","\xff":1}`), 0, 1007}
+	cases["6 in the type"] = conformCase{of(textFrame, `{"type":"\xff"}`), 0, 1007}
+	cases["6 outside of strings"] = conformCase{of(textFrame, "{\xc2\xa0}"), 0, 1007}
+	cases["byte order mark"] = conformCase{of(textFrame, "\ufeff"+m1), 0, 1007}
 	for name, s := range map[string]string{"Greek": "κόσμε", "high": "\U0010ffff", "noncharacter": "\ufffe", "replacement": "\ufffd", "zero": `\u0000`} {
 		m := strings.Replace(m1, `""`, `"`+s+`"`, 1)
 		for cut := strings.Index(m, s); cut < strings.Index(m, s)+len(s); cut++ {
