@@ -24,16 +24,18 @@
 //	defer t.Shutdown(ctx)
 //	t.Connect("ann", "socket-1", nil)
 //	t.Join("queue", "ann", card)
-//	w, err := t.Watch("queue", presence.WatchOptions{
+//	viewer.mu.Lock() // Deliver may run before Watch has returned
+//	viewer.watcher, err = t.Watch("queue", presence.WatchOptions{
 //		Limit:   50,
-//		Exclude: []string{"bob"}, // the watcher himself
+//		Exclude: []string{"bob"}, // the viewer himself
 //		Deliver: func(d *presence.Diff) {
 //			frame := d.Encode("json", toJSON) // once for all who see the same
-//			if !client.TrySend(frame) {
-//				w.Resync()
+//			if !viewer.trySend(frame) {
+//				viewer.resync() // viewer.watcher.Resync(), under viewer.mu
 //			}
 //		},
 //	})
+//	viewer.mu.Unlock()
 //	...
 //	t.Disconnect("ann", "socket-1", clean)
 //

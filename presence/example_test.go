@@ -3,6 +3,7 @@ package presence_test
 import (
 	"context"
 	"fmt"
+	"sync"
 	"time"
 
 	"github.com/plimsoll-go/plimsoll/presence"
@@ -103,4 +104,59 @@ func ExampleTracker_List() {
 	// Output:
 	// ann cid 3
 	// dot 0
+}
+
+// viewer is a client with a bounded queue.
+type viewer struct {
+	queue chan []byte
+
+	mu sync.Mutex
+	w  *presence.Watcher
+}
+
+func (v *viewer) watch(t *presence.Tracker, topic string) (err error) {
+	v.mu.Lock() // deliver may run before Watch has returned
+	defer v.mu.Unlock()
+	v.w, err = t.Watch(topic, presence.WatchOptions{Deliver: v.deliver})
+	return err
+}
+
+func (v *viewer) deliver(d *presence.Diff) {
+	frame := d.Encode("text", func(d *presence.Diff) []byte { // once for all who see the same
+		return fmt.Appendf(nil, "whole: %t, members: %d", d.Resync, d.Count)
+	})
+	select {
+	case v.queue <- frame:
+	default:
+		v.mu.Lock()
+		defer v.mu.Unlock()
+		v.w.Resync()
+	}
+}
+
+// Who does not keep up is told the whole window again, when there is room.
+func ExampleWatcher_Resync() {
+	t, err := presence.New(options())
+	if err != nil {
+		panic(err)
+	}
+	defer t.Shutdown(context.Background())
+
+	v := &viewer{queue: make(chan []byte, 1)}
+	if err := v.watch(t, "queue"); err != nil {
+		panic(err)
+	}
+	for len(v.queue) == 0 { // until it was told the first time, and is full
+		time.Sleep(time.Millisecond)
+	}
+	t.Connect("ann", "tab", nil)
+	t.Join("queue", "ann", nil)
+	for t.Stats().Behind == 0 {
+		time.Sleep(time.Millisecond)
+	}
+	fmt.Println(string(<-v.queue))
+	fmt.Println(string(<-v.queue))
+	// Output:
+	// whole: true, members: 0
+	// whole: true, members: 1
 }

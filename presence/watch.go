@@ -21,8 +21,9 @@ type WatchOptions struct {
 	Exclude []string
 
 	// Deliver gets every Diff, one at a time and in order, the first one with
-	// Resync at once. It must not block: where a queue is full, drop the Diff
-	// and call Resync. It may call the tracker. Required.
+	// Resync at once, which may be before Watch has returned. It must not
+	// block: where a queue is full, drop the Diff and call Resync. It may call
+	// the tracker. Required.
 	Deliver func(*Diff)
 }
 

@@ -230,9 +230,6 @@ type Live struct{ r *runner }
 // Connected is how many have a socket.
 func (l Live) Connected() int64 { return l.r.figures.connected.Load() }
 
-// Calling is how many calls go on.
-func (l Live) Calling() int64 { return l.r.figures.calling.Load() }
-
 // Delivered is how many messages people have received, but those of the queue.
 func (l Live) Delivered() int64 { return l.r.figures.messages.Load() - l.r.figures.presence.Load() }
 
