@@ -132,7 +132,7 @@ func table(t *testing.T, members int) {
 				slices.Sort(took[side])
 			}
 			ours, theirs := took[0][rounds/2], took[1][rounds/2]
-			t.Logf("plimsoll %.0f ns, centrifuge %.0f ns, %.2f × as fast", ours, theirs, theirs/ours)
+			t.Logf("plimsoll %.0f ns, centrifuge %.0f ns, %s", ours, theirs, summary.Faster(ours, theirs))
 			summary.Row(fmt.Sprintf("presence: %d members, %s", members, c.what),
 				fmt.Sprintf("%.2f µs", ours/1e3), fmt.Sprintf("%.2f µs (centrifuge)", theirs/1e3), summary.Faster(ours, theirs))
 		})

@@ -14,8 +14,13 @@ func Row(what, ours, peer, ratio string) {
 }
 
 // Faster says how many times as fast something is that took a where its peer
-// took b.
-func Faster(a, b float64) string { return fmt.Sprintf("%.2f × as fast", b/a) }
+// took b. Behind the point of thousands nothing is known.
+func Faster(a, b float64) string {
+	if b/a >= 100 {
+		return fmt.Sprintf("%.0f × as fast", b/a)
+	}
+	return fmt.Sprintf("%.2f × as fast", b/a)
+}
 
 // Less says what a is of b.
 func Less(a, b float64) string { return fmt.Sprintf("%.2f of it", a/b) }
