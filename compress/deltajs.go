@@ -2,9 +2,8 @@ package compress
 
 import _ "embed"
 
-// DeltaJS is the browser's half of Delta and JSONDelta: an ES module of less
-// than 2 KB gzipped and as it is that exports the class Delta. Serve it as
-// text/javascript.
+// DeltaJS is the browser's half of Delta and JSONDelta: an ES module of 2 KB
+// that exports the class Delta. Serve it as text/javascript.
 //
 //go:embed delta.js
 var DeltaJS []byte
