@@ -89,3 +89,28 @@ func BenchmarkRelay(b *testing.B) {
 		bob.mu.Unlock()
 	}
 }
+
+// BenchmarkInflate inflates 60 KB of text, and the worst that a client can send
+// in its place: blocks that define codes and use none.
+func BenchmarkInflate(b *testing.B) {
+	const block = "001000000000001110000001000000000000000000000000000000000000000000001001111111111101011000" // bit by bit
+	codes := make([]byte, 728*len(block))
+	for i := range 8 * len(codes) {
+		codes[i/8] |= (block[i%len(block)] - '0') << (i % 8)
+	}
+	text := bytes.Repeat([]byte(said), 60_000/len(said))
+	h := &Hub{opt: Options{MaxMessageBytes: 64 << 10}}
+	h.budget.max = 1 << 20
+	for name, m := range map[string][]byte{"text": less(flushed(text, nil)), "codes": append(codes, 0)} {
+		b.Run(name, func(b *testing.B) {
+			b.ReportAllocs()
+			for b.Loop() {
+				c := contents.Get().(*content)
+				if err := c.inflate(h, m); err != nil {
+					b.Fatal(err)
+				}
+				c.free(h)
+			}
+		})
+	}
+}

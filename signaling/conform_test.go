@@ -210,6 +210,26 @@ func TestConform(t *testing.T) {
 	})
 }
 
+// TestDeflatedCountsBySize: what is costly to inflate counts for more in the rate.
+func TestDeflatedCountsBySize(t *testing.T) {
+	s := serve(t, func(o *Options) { o.Compress, o.ResumeFor, o.Rate, o.Burst = true, -1, 1, 20 })
+	got := s.got
+	padded := func(n int) []byte { return join(stored([]byte(said), false), stored(spaces(n), false), []byte{0}) }
+	c := s.dial("ann", "")
+	for range 2 { // nine each
+		c.ws.NetConn().Write(framed(padded(33 << 10)))
+		require.Equal(t, "1", string(c.next().ID))
+	}
+	c.ws.NetConn().Write(framed(padded(33 << 10)))
+	require.Equal(t, 1008, c.closed())
+	require.Len(t, got, 2)
+	c = s.dial("ben", "")
+	for range 19 {
+		c.ws.NetConn().Write(framed(padded(3 << 10)))
+		require.Equal(t, "1", string(c.next().ID))
+	}
+}
+
 // TestReservedWithoutDeflate: the bit that says a message is deflated is a
 // reserved one when that has not been agreed on.
 func TestReservedWithoutDeflate(t *testing.T) {

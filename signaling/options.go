@@ -84,6 +84,8 @@ type Options struct {
 
 	// Rate and Burst bound the messages of one peer: Burst at once (default
 	// 100), Rate a second in the long run (default 50). More ends it with 1008.
+	// A ping counts as a message, and so does each 4 KiB that a message takes
+	// deflated.
 	Rate, Burst int
 
 	// Compress offers permessage-deflate. A message that goes to one peer is

@@ -82,7 +82,7 @@ func (p *payload) next() error {
 		if p.size > s.peer.hub.opt.MaxMessageBytes {
 			return errLarge
 		}
-		if n == 0 && !fin && !s.mayGoOn() { // is nothing, and may come for ever
+		if n == 0 && !fin && !s.allowed(1) { // is nothing, and may come for ever
 			return errRate
 		}
 		if !p.begun {
@@ -129,12 +129,17 @@ func (s *socket) length(short int) (int, error) {
 	return int(n), nil
 }
 
-// mayGoOn counts something in the peer's rate that is no message.
-func (s *socket) mayGoOn() bool {
+// allowed counts n in the peer's rate beside its messages.
+func (s *socket) allowed(n int) bool {
 	p, h := s.peer, s.peer.hub
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	return p.rate.take(h.now(), h.opt.Rate, h.opt.Burst)
+	for ; n > 0; n-- {
+		if !p.rate.take(h.now(), h.opt.Rate, h.opt.Burst) {
+			return false
+		}
+	}
+	return true
 }
 
 // controlFrame reads and handles the control frame that begins with the given

@@ -259,11 +259,19 @@ func (s *socket) receive() (*content, error) {
 	if err != nil || !c.deflated {
 		return c, err
 	}
+	if !s.allowed(c.size / deflatedUnit) {
+		return c, errRate
+	}
 	defer c.free(h)
 	plain := contents.Get().(*content)
 	plain.binary = c.binary
 	return plain, plain.inflate(h, c.b)
 }
+
+// deflatedUnit is how much of a deflated message counts in the rate as one more:
+// 64 KiB that define codes and use none take more than 20 ms to inflate, text of
+// that size less than one (BenchmarkInflate).
+const deflatedUnit = 4 << 10
 
 // content is a message as far as it is read.
 type content struct {
