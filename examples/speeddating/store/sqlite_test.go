@@ -5,6 +5,7 @@ import (
 	"context"
 	"database/sql"
 	"errors"
+	"flag"
 	"fmt"
 	"io"
 	"os"
@@ -59,7 +60,9 @@ func TestConformance(t *testing.T) {
 			return s
 		})
 	})
-	require.Greater(t, len(texts), 35)
+	if !strings.Contains(flag.Lookup("test.run").Value.String(), "/") { // which leaves parts of the suite out
+		require.Greater(t, len(texts), 35)
+	}
 	s := open(t, filepath.Join(t.TempDir(), "db"))
 	for text := range texts {
 		if word, _, _ := strings.Cut(text, " "); strings.Contains("BEGIN COMMIT ROLLBACK SAVEPOINT RELEASE", word) {
