@@ -35,8 +35,8 @@
 // answers the request with 503 and Retry-After, which proxies and programs
 // understand. [Manager.BeginRefuse] with [Manager.RefuseConn] upgrades first
 // and closes with 1013, the only answer that a browser shows to a script.
-// The second costs about twice the CPU time of the first, the third a fifth
-// more than the second; go run ./connmgr in internal/bench measures it.
+// The second costs three to four times the CPU time of the first, the third a
+// fifth more than the second; go run ./connmgr in internal/bench measures it.
 //
 // # Memory
 //

@@ -59,14 +59,14 @@ class Chart {
     this.max = max
     this.px = (t) => this.room + (t - this.t0) / (this.t1 - this.t0) * this.w
     this.py = (v) => 4 + this.h * (1 - Math.min(v / max, 1.02))
-    const rows = this.h > 120 ? 4 : 2
+    const rows = this.h > 120 ? 4 : max % 2 ? 1 : 2 // there are no halves of a call
     for (let i = 0; i <= rows; i++) {
       const y = this.py(max * i / rows)
       this.svg.append(node('line', { class: 'grid', x1: this.room, x2: this.room + this.w, y1: y, y2: y }))
       this.svg.append(node('text', { x: this.room - 6, y: y + 4, 'text-anchor': 'end' }, label(max * i / rows)))
     }
     if (at.length > 1) {
-      this.svg.append(node('text', { x: this.room, y: this.h + 18 }, clock(this.t0)))
+      if (this.w > 130) this.svg.append(node('text', { x: this.room, y: this.h + 18 }, clock(this.t0))) // else they would touch
       this.svg.append(node('text', { x: this.room + this.w, y: this.h + 18, 'text-anchor': 'end' }, clock(this.t1)))
     }
   }
