@@ -34,7 +34,8 @@ type AcceptOptions struct {
 	OnSocket func(Socket)
 
 	// OnSocketEnd, if set, is called exactly once for this call of Accept:
-	// when the socket is gone, or when Accept fails. It must not block.
+	// when the socket is gone, or when Accept fails. Shutdown returns after
+	// it. It must not block.
 	OnSocketEnd func()
 }
 
@@ -248,11 +249,11 @@ func (h *Hub) dismiss(p *Peer, s *socket) {
 		s.conn.SetWriteDeadline(time.Now().Add(100 * time.Millisecond))
 		s.conn.Write(s.first)
 		s.conn.Close()
-		if !left {
-			h.socketGone(s)
-		}
 		if s.onEnd != nil {
 			s.onEnd()
+		}
+		if !left {
+			h.socketGone(s)
 		}
 		return
 	}

@@ -153,10 +153,10 @@ func (s *socket) lost(info CloseInfo) {
 	} else {
 		s.conn.Close()
 	}
-	h.socketGone(s)
 	if s.onEnd != nil {
 		s.onEnd()
 	}
+	h.socketGone(s) // last: Shutdown waits for it
 }
 
 // netConn is a socket as its reader sees it.
