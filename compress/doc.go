@@ -6,6 +6,8 @@
 // a time. It does nothing for pictures, video and archives, and a reverse
 // proxy that compresses already should be left to do so.
 //
+// # Quick start
+//
 //	c, err := compress.New(compress.Options{MaxEncoders: 2, MaxBufferedBytes: 32 << 20})
 //	http.ListenAndServe(addr, c.Handler(mux))
 //

@@ -7,6 +7,8 @@
 // under a lock that their owner holds anyway (there simplelru, on which Strict
 // is built, does).
 //
+// # Quick start
+//
 //	users, err := lru.New(lru.Options[string, *User]{
 //		MaxEntries: 10_000,
 //		TTL:        5 * time.Minute,
