@@ -109,6 +109,9 @@ func parseConfig(args []string, getenv func(string) string, output io.Writer) (c
 			errs = append(errs, fmt.Errorf("%s: %w", from, err))
 		}
 	}
+	if c.memoryLimit != 0 && c.memoryLimit < leastLimit {
+		errs = append(errs, errLimit)
+	}
 	for _, o := range c.allowedOrigins {
 		if u, err := url.Parse(o); err != nil || u.Scheme == "" || u.Host == "" || u.Path != "" || strings.Contains(o, "*") {
 			errs = append(errs, fmt.Errorf("-allowed-origins: %q is no origin like https://app.example.com", o))

@@ -27,6 +27,9 @@ func TestConfig(t *testing.T) {
 	for _, part := range []string{"max-per-user", "memory-limit", "allowed-origins", "turn-urls", "log-level", "drain", "surplus"} {
 		require.ErrorContains(t, err, part, "every fault is named")
 	}
+	_, err = parseConfig([]string{"-memory-limit", "10MiB", "-drain", "-1s"}, env(nil), io.Discard)
+	require.ErrorContains(t, err, "at least 48MiB", "beside the others")
+	require.ErrorContains(t, err, "drain")
 	for in, want := range map[string]int64{"268435456": 1 << 28, "1GiB": 1 << 30, "64 MB": 64e6, "1kB": 1000, "5B": 5} {
 		var c config
 		require.NoError(t, size(func(c *config) *int64 { return &c.memoryLimit })(&c, in))

@@ -46,6 +46,8 @@ const (
 	uploadsShare = 30 // percent of the budget
 )
 
+var errLimit = errors.New("-memory-limit: want at least 48MiB")
+
 func planMemory(cfg config) (plan, error) {
 	p := plan{cfg: cfg, limit: cfg.memoryLimit}
 	if p.limit == 0 {
@@ -56,7 +58,7 @@ func planMemory(cfg config) (plan, error) {
 		p.limit = limit
 	}
 	if p.limit < leastLimit {
-		return p, errors.New("-memory-limit: want at least 48MiB")
+		return p, errLimit
 	}
 	p.budget = (p.limit - 20<<20) / 2
 	p.conns = min(cfg.maxConnections, int(p.share(40)/connBytes))
