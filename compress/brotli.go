@@ -7,7 +7,7 @@ import (
 
 // brotliPrices: the latest distance costs nothing to say again. Copies reach
 // as far back as the largest window.
-var brotliPrices = prices{copy: 36, bit: 12, lazy: 40, step: 1, reach: 1<<24 - 16}
+var brotliPrices = prices{copy: 36, bit: 12, lazy: 40, reach: 1<<24 - 16}
 
 // brotliState is what a stream carries from block to block.
 type brotliState struct {
@@ -99,7 +99,9 @@ func (e *blockEncoder) countBrotli(st *brotliState, buf []byte, pos int, inConte
 	codes := e.codes
 	for i, c := range e.commands {
 		if inContext {
-			e.context.add(buf, pos, int(c.insert))
+			if c.insert > 0 {
+				e.context.add(buf, pos, int(c.insert))
+			}
 		} else {
 			e.tally(buf, pos, int(c.insert))
 		}
@@ -113,9 +115,7 @@ func (e *blockEncoder) countBrotli(st *brotliState, buf []byte, pos int, inConte
 			extra += int(distanceBits(code.distance))
 		}
 	}
-	if inContext {
-		e.context.count()
-	} else {
+	if !inContext {
 		e.tallyRest()
 	}
 	return extra

@@ -24,9 +24,7 @@ const (
 // literalsInContext are the literals of a block as symbols, context<<8 | byte.
 type literalsInContext struct {
 	symbols [maxContextLiterals]uint16
-	counted int // the others are in run yet, with the bytes before them
-	run     [3][runBytes]byte
-	pending int
+	counted int // of symbols
 	counts  [literalContexts << 8]uint32
 	codes   [literalContexts << 8]uint32
 }
@@ -52,10 +50,8 @@ var contextKinds = func() (kinds [256]uint8) {
 // contextOf is for the kind of the byte before and the 4 of the one before that.
 var contextOf = [8]uint8{afterOther, afterDigit, afterLetter, afterSpace, afterOther, afterDigit, afterDigit, afterSpace}
 
-// literalContext is the context of what follows these two bytes.
-func literalContext(two, one byte) uint8 {
-	return contextOf[contextKinds[one]&3|contextKinds[two]&4] & 3
-}
+// literalContext is the context of what follows bytes of these kinds.
+func literalContext(two, one uint8) uint8 { return contextOf[(one&3|two&4)&7] }
 
 // inContext reports whether the literals of the commands are to have codes by
 // context: if they are many, of a text, all of which is in one buffer.
@@ -70,53 +66,25 @@ func (e *blockEncoder) inContext() bool {
 	return n >= minContextLiterals && n <= maxContextLiterals
 }
 
-// add takes n literals of buf from at on, gathered as in tally.
+// add takes n literals of buf from at on. Inlined it is slower: the loop needs
+// the registers.
+//
+//go:noinline
 func (l *literalsInContext) add(buf []byte, at, n int) {
-	const most = 16
-	if l.pending > runBytes-most {
-		l.count()
+	var two, one uint8 // kinds of the bytes before
+	if at >= 2 {
+		two, one = contextKinds[buf[at-2]], contextKinds[buf[at-1]]
+	} else if at == 1 {
+		one = contextKinds[buf[0]]
 	}
-	if n <= most && at >= 2 && at+most <= len(buf) {
-		p, from := l.pending, buf[at-2:at+most]
-		*(*[most]byte)(l.run[0][p:]) = *(*[most]byte)(from)
-		*(*[most]byte)(l.run[1][p:]) = *(*[most]byte)(from[1:])
-		*(*[most]byte)(l.run[2][p:]) = *(*[most]byte)(from[2:])
-		l.pending += n
-		return
-	}
-	for ; n > 0 && at < 2; n-- { // with zeros before the beginning
-		l.run[2][l.pending] = buf[at]
-		l.run[1][l.pending], l.run[0][l.pending] = 0, 0
-		if at == 1 {
-			l.run[1][l.pending] = buf[0]
-		}
-		l.pending++
-		at++
-	}
-	for n > 0 {
-		k := min(n, runBytes-l.pending)
-		for i := range l.run {
-			copy(l.run[i][l.pending:], buf[at-2+i:at-2+i+k])
-		}
-		l.pending += k
-		at += k
-		if n -= k; n > 0 {
-			l.count()
-		}
-	}
-}
-
-// count turns what is gathered into symbols and counts these.
-func (l *literalsInContext) count() {
-	symbols := l.symbols[l.counted:][:l.pending]
-	for i := range symbols {
-		at := i & (runBytes - 1)
-		sym := uint16(literalContext(l.run[0][at], l.run[1][at]))<<8 | uint16(l.run[2][at])
+	symbols := l.symbols[l.counted:][:n]
+	l.counted += n
+	for i, c := range buf[at : at+n] {
+		sym := uint16(literalContext(two, one))<<8 | uint16(c)
 		symbols[i] = sym
 		l.counts[sym&(literalContexts<<8-1)]++
+		two, one = one, contextKinds[c]
 	}
-	l.counted += l.pending
-	l.pending = 0
 }
 
 // contextBits are the codes of the contexts in their map: so many bits, which.

@@ -3,7 +3,7 @@ package compress
 import "math/bits"
 
 // deflatePrices: copies reach 32 KiB back, RFC 1951, section 2.
-var deflatePrices = prices{copy: 40, bit: 10, again: 10, lazy: 16, step: 2, reach: 32 << 10}
+var deflatePrices = prices{copy: 40, bit: 10, again: 10, lazy: 16, reach: 32 << 10}
 
 // deflate appends buf[start:] as blocks of deflate, RFC 1951, that may copy
 // from all of buf. The last one says so if last is set.

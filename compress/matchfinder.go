@@ -48,14 +48,12 @@ type prices struct {
 	bit   int // for each bit of its distance
 	again int // for each bit of a distance that is that of the copy before
 	lazy  int // what it must be better by to start a byte later
-	step  int // each of so many places at its end is remembered by thorough
 	reach uint
 }
 
 const (
 	byteScore = 44 // what a byte copied saves
 	goodMatch = 24 // a copy of this length is taken at once
-	textMatch = 16 // in text
 )
 
 // matches appends commands for buf[start:end], at most maxCommands, and
