@@ -69,6 +69,7 @@ var ErrMessageTooLarge = errors.New("compress: WebSocket message too large")
 // inflating; conn.SetReadLimit counts them before, so that a few bytes on the
 // wire may become gigabytes. A longer message closes the connection with 1009
 // and returns ErrMessageTooLarge; other errors are those of the connection.
+// What a client deflates behind a final block (RFC 7692, 7.2.3.4) gorilla drops.
 func ReadMessage(conn *websocket.Conn, maxBytes int64) (messageType int, message []byte, err error) {
 	messageType, r, err := conn.NextReader()
 	if err != nil {

@@ -112,6 +112,29 @@ func framed(p []byte, cuts ...int) (b []byte) {
 	return append(b, masked(finBit|first, string(p[at:]))...)
 }
 
+// TestExamplesOfRFC7692 inflates the examples of its section 7.2.3 as they stand
+// there.
+func TestExamplesOfRFC7692(t *testing.T) {
+	h := &Hub{opt: Options{MaxMessageBytes: 10}}
+	for name, test := range map[string]struct {
+		message, want string
+		err           error
+	}{
+		"7.2.3.1":                   {"\xf2\x48\xcd\xc9\xc9\x07\x00", "Hello", nil},
+		"7.2.3.2, without takeover": {"\xf2\x00\x11\x00\x00", "", errDeflate},
+		"7.2.3.3":                   {"\x00\x05\x00\xfa\xff\x48\x65\x6c\x6c\x6f\x00", "Hello", nil},
+		"7.2.3.4":                   {"\xf3\x48\xcd\xc9\xc9\x07\x00\x00", "Hello", nil},
+		"7.2.3.5":                   {"\xf2\x48\x05\x00\x00\x00\xff\xff\xca\xc9\xc9\x07\x00", "Hello", nil},
+		"7.2.3.6, empty":            {"\x00", "", nil},
+		"7.2.3.4 and then 7.2.3.2":  {"\xf3\x48\xcd\xc9\xc9\x07\x00\xf2\x00\x11\x00\x00", "HelloHello", nil},
+	} {
+		c := contents.Get().(*content)
+		require.Equal(t, test.err, c.inflate(h, []byte(test.message)), name)
+		require.Equal(t, test.want, string(c.b), name)
+		c.free(h)
+	}
+}
+
 // TestDeflatedMessages has each shape arrive as a whole, in frames and with
 // pauses, between two messages.
 func TestDeflatedMessages(t *testing.T) {

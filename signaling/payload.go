@@ -78,10 +78,10 @@ func (p *payload) next() error {
 		if n, err = s.length(n); err != nil {
 			return err
 		}
-		p.size += n
-		if p.size > s.peer.hub.opt.MaxMessageBytes {
+		if n > s.peer.hub.opt.MaxMessageBytes-p.size {
 			return errLarge
 		}
+		p.size += n
 		if n == 0 && !fin && !s.allowed(1) { // is nothing, and may come for ever
 			return errRate
 		}
