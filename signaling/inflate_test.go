@@ -121,7 +121,7 @@ func TestExamplesOfRFC7692(t *testing.T) {
 		err           error
 	}{
 		"7.2.3.1":                   {"\xf2\x48\xcd\xc9\xc9\x07\x00", "Hello", nil},
-		"7.2.3.2, without takeover": {"\xf2\x00\x11\x00\x00", "", errDeflate},
+		"7.2.3.2, without takeover": {"\xf2\x00\x11\x00\x00", "H", errDeflate}, // which is not given out
 		"7.2.3.3":                   {"\x00\x05\x00\xfa\xff\x48\x65\x6c\x6c\x6f\x00", "Hello", nil},
 		"7.2.3.4":                   {"\xf3\x48\xcd\xc9\xc9\x07\x00\x00", "Hello", nil},
 		"7.2.3.5":                   {"\xf2\x48\x05\x00\x00\x00\xff\xff\xca\xc9\xc9\x07\x00", "Hello", nil},
