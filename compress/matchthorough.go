@@ -103,7 +103,7 @@ func (m *matchFinder) seek(base unsafe.Pointer, s, emitted, repeat, limit int) m
 			length1 += bits.TrailingZeros64(load64(base, s+9-distance1)^load64(base, s+9)) >> 3 & -(length1 >> 3)
 			score1 := length1*byteScore - m.price.bit*bits.Len32(uint32(distance1)) - m.price.lazy
 
-			later := (score - score1) >> 63
+			later := (score - score1) >> (bits.UintSize - 1)
 			length ^= (length ^ length1) & later
 			distance ^= (distance ^ distance1) & later
 			score ^= (score ^ score1) & later
