@@ -126,7 +126,13 @@ func (h *Hub) upgrade(w http.ResponseWriter, r *http.Request) (*socket, error) {
 	if h.opt.Compress && offersDeflate(r.Header["Sec-Websocket-Extensions"]) {
 		u = deflatingUpgrader
 	}
-	if s.first, err = answer(u, w, r, conn); err != nil {
+	j := handshakes.Get().(*handshake)
+	j.ResponseWriter, j.conn.Conn = w, conn
+	_, err = u.Upgrade(j, r, nil)
+	s.first = j.conn.answer // it goes out with the hello
+	j.ResponseWriter, j.conn = nil, answerConn{}
+	handshakes.Put(j)
+	if err != nil {
 		conn.Close()
 		return nil, err
 	}
@@ -136,20 +142,9 @@ func (h *Hub) upgrade(w http.ResponseWriter, r *http.Request) (*socket, error) {
 	return s, nil
 }
 
-// answer is what u answers to the handshake. It goes out with the hello. Of the
-// connection that gorilla makes nothing is kept: it takes 0.7 KiB while it idles.
-func answer(u *websocket.Upgrader, w http.ResponseWriter, r *http.Request, conn net.Conn) ([]byte, error) {
-	j := handshakes.Get().(*handshake)
-	j.ResponseWriter, j.conn.Conn = w, conn
-	_, err := u.Upgrade(j, r, nil)
-	b := j.conn.answer
-	j.ResponseWriter, j.conn = nil, answerConn{}
-	handshakes.Put(j)
-	return b, err
-}
-
 // A handshake lends gorilla buffers that the next one uses again. They are of
-// the size from which on it makes none of its own.
+// the size from which on it makes none of its own. Of the connection that gorilla
+// makes nothing is kept: it takes 0.7 KiB while it idles.
 type handshake struct {
 	http.ResponseWriter
 	conn answerConn
