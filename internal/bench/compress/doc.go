@@ -18,30 +18,33 @@
 // takes to a third. Stream is 1500 messages of an evening: presence,
 // candidates, the queue, the lobby, descriptions.
 //
-// Where a goal is missed, this is why. Of a body of 1 KB, a third of the time
-// goes into finding words, and more than a third into building and storing
-// three prefix codes, which a long body does once in 6000 copies. A finder that
-// tries all words that begin with the same four letters, and takes parts of
-// them, saves 30 bytes more there and takes twice the time; without words there
-// are 50 bytes more and it takes 13 us. In HTML and prose a copy is of 9 to 22
-// bytes and costs 80 to 90 ns to find and 50 to 75 to count and write, with the
-// literals before it. The finder weighs the copy at a place and the one a byte
-// later without a branch, because one that goes wrong takes 10 ns; what is left
-// are some 300 instructions, and loads that wait for each other: where the next
-// copy begins is known when the length of this one is. Codes of literals by
-// what is before them take 2 to 3 % off the bytes and add 5 % to the time. Of
-// what was tried there, a table of places alone, filled ahead of the search
-// without a branch, took a third longer: it looks at each byte; entries of four
-// bytes that hold a place and a tag took longer than those of eight, and
-// smaller tables as long; a candidate that cannot be longer, passed over by the
-// byte behind it, took 3 % less time and 0.7 % more bytes; to try no copy a byte
-// later, 7 % less and 1 % more in HTML, but 4 % more in prose; one table instead
-// of two, 5 % more in prose; fewer places looked at or remembered, 3 % less and
-// 0.5 % more; shorter ways to the symbols of a command, nothing. Gzip is by the
-// same finder: it gains where copies are long, and in prose, where klauspost's
-// keeps two places for each hash, it is as fast at 1.5 % more bytes. Zstd is
-// the peer's own encoder with the peer's own options: what is around it is a
-// tenth of the time of 1 KB and nothing of that of 100.
+// Where a goal is missed, this is why. Of a body of 1 KB, two fifths of the
+// time go into finding some 70 copies and words, and a quarter into the code of
+// its literals; those of commands and distances are fixed, which took a quarter
+// of the time before. A finder that tries all words that begin with the same
+// four letters, and takes parts of them, saves 30 bytes more there and takes
+// twice its time; without words there are 50 bytes more. Marks of letters made
+// ahead, smaller tables and fewer steps to a command or a tree gained nothing,
+// and fixed codes of literals take 5 to 10 % more bytes. In HTML and prose a
+// copy is of 9 to 22 bytes and costs 80 to 90 ns to find and 50 to 75 to count
+// and write, with the literals before it. The finder weighs the copy at a place
+// and the one a byte later without a branch, because one that goes wrong takes
+// 10 ns; what is left are some 300 instructions, and loads that wait for each
+// other: where the next copy begins is known when the length of this one is.
+// Codes of literals by what is before them take 2 to 3 % off the bytes and add
+// 5 % to the time. Of what was tried there, a table of places alone, filled
+// ahead of the search without a branch, took a third longer: it looks at each
+// byte; entries of four bytes that hold a place and a tag took longer than
+// those of eight, and smaller tables as long; a candidate that cannot be
+// longer, passed over by the byte behind it, took 3 % less time and 0.7 % more
+// bytes; to try no copy a byte later, 7 % less and 1 % more in HTML, but 4 %
+// more in prose; one table instead of two, 5 % more in prose; fewer places
+// looked at or remembered, 3 % less and 0.5 % more; shorter ways to the symbols
+// of a command, nothing. Gzip is by the same finder: it gains where copies are
+// long, and in prose, where klauspost's keeps two places for each hash, it is
+// as fast at 1.5 % more bytes. Zstd is the peer's own encoder with the peer's
+// own options: what is around it is a tenth of the time of 1 KB and nothing of
+// that of 100.
 //
 // Of Stream, the goal of 4 us from struct to wire is for a message encoded once
 // for a broadcast. A lobby of 120 people, of whom 20 changed, takes 22 us to
