@@ -22,15 +22,7 @@ func TestAdminDoor(t *testing.T) {
 	closed, open := startApp(t), startApp(t, func(c *config) { c.adminToken = adminToken })
 	ask := func(base, method, path, body string, head ...string) *http.Response {
 		t.Helper()
-		req, err := http.NewRequestWithContext(t.Context(), method, base+path, strings.NewReader(body))
-		require.NoError(t, err)
-		for i := 0; i < len(head); i += 2 {
-			req.Header.Set(head[i], head[i+1])
-		}
-		res, err := http.DefaultClient.Do(req)
-		require.NoError(t, err)
-		require.NoError(t, res.Body.Close())
-		return res
+		return answered(t, method, base+path, body, head...)
 	}
 	for _, path := range []string{"/admin/live", "/admin/live.js", "/admin/session", "/admin/ws", "/admin/review"} {
 		require.Equal(t, 404, ask(closed.URL(), "GET", path, "").StatusCode, path)
@@ -59,6 +51,21 @@ func TestAdminDoor(t *testing.T) {
 	require.Equal(t, 429, ask(open.URL(), "POST", "/admin/session", `{"token":"guess"}`).StatusCode)
 }
 
+// answered is the answer to a request with these header fields, names and
+// values.
+func answered(t *testing.T, method, url, body string, head ...string) *http.Response {
+	t.Helper()
+	req, err := http.NewRequestWithContext(t.Context(), method, url, strings.NewReader(body))
+	require.NoError(t, err)
+	for i := 0; i < len(head); i += 2 {
+		req.Header.Set(head[i], head[i+1])
+	}
+	res, err := http.DefaultClient.Do(req)
+	require.NoError(t, err)
+	require.NoError(t, res.Body.Close())
+	return res
+}
+
 // Guesses by header are limited like log-ins; what is right, and what is no
 // guess, uses none of them.
 func TestAdminTokenGuesses(t *testing.T) {
@@ -68,16 +75,7 @@ func TestAdminTokenGuesses(t *testing.T) {
 	})
 	ask := func(addr string, head ...string) *http.Response {
 		t.Helper()
-		req, err := http.NewRequestWithContext(t.Context(), "GET", a.URL()+"/admin/session", nil)
-		require.NoError(t, err)
-		req.Header.Set("X-Forwarded-For", addr)
-		for i := 0; i < len(head); i += 2 {
-			req.Header.Set(head[i], head[i+1])
-		}
-		res, err := http.DefaultClient.Do(req)
-		require.NoError(t, err)
-		require.NoError(t, res.Body.Close())
-		return res
+		return answered(t, "GET", a.URL()+"/admin/session", "", append(head, "X-Forwarded-For", addr)...)
 	}
 	const own, other = "192.0.2.1", "192.0.2.2"
 	for range 30 {
