@@ -4,6 +4,7 @@ import (
 	"compress/flate"
 	"errors"
 	"io"
+	"runtime"
 	"sync"
 )
 
@@ -14,7 +15,9 @@ var errDeflate = errors.New("corrupt deflate")
 // long as to inflate a KiB.
 const maxFinal = 100
 
-// inflater inflates one message after another. It is some 40 KiB in size.
+// inflater inflates one message after another. It is some 40 KiB in size, and
+// there are no more at work than processors: a message that is complete waits
+// for nothing else.
 type inflater struct {
 	flate io.Reader
 	left  []byte // of the message or, behind it, of the tail
@@ -26,6 +29,8 @@ var inflaters = sync.Pool{New: func() any {
 	f.flate = flate.NewReader(f)
 	return f
 }}
+
+var inflating = make(chan struct{}, runtime.GOMAXPROCS(0))
 
 // tail is what a sender leaves out at the end of a message (RFC 7692, 7.2.2),
 // and a final block, which flate wants to see.
@@ -59,10 +64,12 @@ func (f *inflater) ReadByte() (byte, error) {
 // inflate puts into c what the deflated message becomes. Its end, or that of any
 // part of it, may be a final block (RFC 7692, 7.2.3.4), behind which flate stops.
 func (c *content) inflate(h *Hub, message []byte) error {
+	inflating <- struct{}{}
 	f := inflaters.Get().(*inflater)
 	defer func() {
 		f.left = nil
 		inflaters.Put(f)
+		<-inflating
 	}()
 	f.left, f.tail = message, false
 	var window []byte

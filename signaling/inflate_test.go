@@ -51,20 +51,16 @@ func fixed(p []byte, final bool) (b []byte) {
 
 // flushed is what zlib's sync flush makes of p, its last four bytes included;
 // it may refer to what came before.
-func flushed(p, before []byte) []byte {
-	var b bytes.Buffer
-	w, _ := flate.NewWriterDict(&b, 9, before)
-	w.Write(p)
-	w.Flush()
-	return b.Bytes()
-}
+func flushed(p, before []byte) []byte { return written(p, before, (*flate.Writer).Flush) }
 
 // finished is the same as zlib's finish makes it, with the last block final.
-func finished(p, before []byte) []byte {
+func finished(p, before []byte) []byte { return written(p, before, (*flate.Writer).Close) }
+
+func written(p, before []byte, end func(*flate.Writer) error) []byte {
 	var b bytes.Buffer
 	w, _ := flate.NewWriterDict(&b, 9, before)
 	w.Write(p)
-	w.Close()
+	end(w)
 	return b.Bytes()
 }
 
@@ -295,4 +291,24 @@ func TestRandomDeflate(t *testing.T) {
 		require.Equal(t, fmt.Sprint(i), string(m.ID))
 		require.Equal(t, fmt.Sprintf("%q", data), string(m.Data))
 	}
+}
+
+// TestInflatersAreFew: while as many messages inflate as there are processors,
+// another one waits, and what is not deflated does not.
+func TestInflatersAreFew(t *testing.T) {
+	s := serve(t, func(o *Options) { o.Compress = true })
+	for range cap(inflating) {
+		inflating <- struct{}{}
+	}
+	waiting, plain := s.dial("ann", ""), s.dial("bob", "")
+	_, err := waiting.ws.NetConn().Write(framed(less(flushed([]byte(said), nil))))
+	require.NoError(t, err)
+	_, err = plain.ws.NetConn().Write(masked(finBit|opText, said))
+	require.NoError(t, err)
+	require.Equal(t, "1", string(plain.next().ID))
+	require.EqualValues(t, 1, s.hub.Stats().MessagesIn)
+	for range cap(inflating) {
+		<-inflating
+	}
+	require.Equal(t, "1", string(waiting.next().ID))
 }

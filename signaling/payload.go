@@ -5,10 +5,107 @@ import (
 	"encoding/binary"
 	"errors"
 	"io"
+	"sync"
 	"unicode/utf8"
 
 	"github.com/gorilla/websocket"
 )
+
+// message reads one message and handles it.
+func (s *socket) message() error {
+	h := s.peer.hub
+	c, err := s.receive()
+	defer c.free(h)
+	if err != nil {
+		return err
+	}
+	if s.isClosing() {
+		return nil
+	}
+	// It is in memory three times while the application works on it: as it
+	// came, the copy of its data that the application gets, and that decoded.
+	if n := 3*int64(len(c.b)) - c.held; len(c.b) > smallMessage && n > 0 {
+		if !h.budget.reserve(n) {
+			return errMemory
+		}
+		c.held += n
+	}
+	if c.binary {
+		return errBinary
+	}
+	return s.handle(c.b, h.now())
+}
+
+// receive reads one message and inflates it when it is there as a whole, so that
+// a slow sender holds no inflater. The caller frees it, with an error too.
+func (s *socket) receive() (*content, error) {
+	h := s.peer.hub
+	c := contents.Get().(*content)
+	c.payload = payload{s: s}
+	err := c.readAll(h, &c.payload)
+	if err != nil || !c.deflated {
+		return c, err
+	}
+	if !s.allowed(c.size / deflatedUnit) {
+		return c, errRate
+	}
+	defer c.free(h)
+	plain := contents.Get().(*content)
+	plain.binary = c.binary
+	return plain, plain.inflate(h, c.b)
+}
+
+// deflatedUnit is how much of a deflated message counts in the rate as one more:
+// 64 KiB that define codes and use none take more than 20 ms to inflate, text of
+// that size less than one (BenchmarkInflate).
+const deflatedUnit = 4 << 10
+
+// content is a message as far as it is read.
+type content struct {
+	payload
+	b    []byte
+	held int64 // bytes on the budget
+}
+
+// smallMessage is what a message may have without being counted: as many as
+// there are sockets may come at once.
+const smallMessage = 2048
+
+var contents = sync.Pool{New: func() any { return &content{b: make([]byte, 0, smallMessage)} }}
+
+// readAll appends all of r. It counts what the buffer grows to in h's budget.
+func (c *content) readAll(h *Hub, r io.Reader) error {
+	for {
+		if len(c.b) == cap(c.b) {
+			grow := int64(cap(c.b))
+			if !h.budget.reserve(grow) {
+				return errMemory
+			}
+			c.held += grow
+			c.b = append(make([]byte, 0, 2*cap(c.b)), c.b...)
+		}
+		n, err := r.Read(c.b[len(c.b):cap(c.b)])
+		c.b = c.b[:len(c.b)+n]
+		if len(c.b) > h.opt.MaxMessageBytes {
+			return errLarge
+		}
+		if err == io.EOF {
+			return nil
+		}
+		if err != nil {
+			return err
+		}
+	}
+}
+
+// free gives c back, and its bytes to the budget.
+func (c *content) free(h *Hub) {
+	h.budget.release(c.held)
+	if cap(c.b) <= 16<<10 {
+		*c = content{b: c.b[:0]}
+		contents.Put(c)
+	}
+}
 
 // payload is the message that a socket is reading: what its frames carry,
 // without the control frames between them, which it handles.
